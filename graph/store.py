@@ -1,0 +1,78 @@
+"""The store protocol: what every graph store can do. Frozen values in, frozen values out; times are epoch nanoseconds.
+
+Heartbeats and statistics update in place; a validity interval opens or closes only on structural change, and that is what
+`at` reads. Implementations: graph/memory_store.py (oracle), graph/sqlite_store.py; Neo4j follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange
+from schema.identity import EntityRef
+from schema.verdicts import Incident, IncidentState
+
+
+class StoreError(Exception):
+    """The store can't do what was asked; the message says what to do. Subclasses name the trouble."""
+
+
+class StoreUnavailable(StoreError):
+    """The store can't be opened or reached."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer Whence."""
+
+
+class GraphStore(Protocol):
+    """Domain verbs over the persisted estate. All writes of one call are atomic."""
+
+    async def ensure_schema(self) -> None:
+        """Creates or migrates the layout. Raises StoreUnavailable, StoreVersionError."""
+
+    async def close(self) -> None:
+        """Releases the store; what was acknowledged is on disk."""
+
+    async def upsert_entities(self, entities: Sequence[Entity]) -> None:
+        """Inserts, or updates attributes, sources and last_seen. Changed attributes are a structural change at last_seen."""
+
+    async def upsert_relations(self, relations: Sequence[Relation]) -> None:
+        """Inserts, or updates sources, confidence, last_seen and statistics. Unknown ends raise StoreError."""
+
+    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
+        """Heartbeat: moves last_seen forward to `at`, never back. Unknown ones are ignored."""
+
+    async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
+        """Closes their validity at `at`; an expired entity takes its relations along. They stay readable before `at`."""
+
+    async def get(self, ref: EntityRef, at: int | None = None) -> Entity | None:
+        """The entity as it is, or was at `at`."""
+
+    async def find(self, kind: str | None = None, text: str = "", limit: int = 100, after: EntityRef | None = None) -> Sequence[Entity]:
+        """Present entities whose identity holds `text` (case-insensitive), in ascending identity, after `after`."""
+
+    async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
+        """Everything within `depth` relations of `ref`, in either direction, and the relations among it."""
+
+    async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
+        """Directed simple paths, shortest first, ties in ascending order of their relations."""
+
+    async def snapshot(self, at: int | None = None) -> Snapshot:
+        """The whole estate, in ascending identity."""
+
+    async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
+        """Structural changes in (since, until], in order of time, event, entity, relation."""
+
+    async def save_incidents(self, incidents: Sequence[Incident]) -> None:
+        """Inserts or replaces by id."""
+
+    async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
+        """Newest opening first, ties by id."""
+
+    async def save_state(self, name: str, content: bytes) -> None:
+        """Keeps a named blob (belief state, learned rates), replacing the last."""
+
+    async def load_state(self, name: str) -> bytes | None:
+        """The blob last saved under `name`."""

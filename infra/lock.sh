@@ -1,0 +1,19 @@
+#!/bin/sh
+# Locks what pyproject.toml asks for, with hashes and without any registry's address.
+set -eu
+cd "$(dirname "$0")/.."
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+python3 -m venv "$tools"
+"$tools/bin/pip" install --quiet --disable-pip-version-check pip-tools
+mkdir -p requirements
+lock() {
+    output=$1
+    shift
+    "$tools/bin/pip-compile" --quiet --strip-extras --generate-hashes --allow-unsafe --no-header --no-annotate \
+        --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+        --build-deps-for=editable "$@" --output-file "requirements/$output" pyproject.toml
+}
+lock runtime.txt
+lock development.txt --extra dev --extra oracle --extra bench
+lock ray.txt --extra ray

@@ -1,0 +1,147 @@
+"""Causal knowledge as data: how kinds of entity fail, what shows it, and how it travels. Loaded by schema/loader.py from schema/causal/.
+
+A condition is a leaky noisy-OR of its causes: defects of the same entity, conditions of the same entity, and conditions of
+neighbours over a relation (Pearl 1988, ch. 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+STRENGTH_VARIABLES: dict[str, str] = {
+    "share_of_latency_excess": "share of the caller's excess time that this callee's excess accounts for, now",
+    "share_of_error_excess": "share of the caller's excess failures in which a call to this callee failed, now",
+    "share_of_requests": "share of the caller's requests that reach this callee",
+    "share_of_time": "share of the caller's time spent waiting for this callee",
+    "calls_per_request": "calls to this callee per request of the caller",
+    "share_of_callee_load": "share of the callee's calls that come from this caller",
+    "share_of_members": "one over the number of entities that stand in the same relation (pods of a service)",
+    "synchronous": "1 when the caller waits for the callee, else 0",
+}
+"""The names a strength expression may use; live values are unknown until traffic was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """P(effect | this cause alone): `evaluate` gets the live relation attributes that are known and returns a probability.
+
+    `otherwise` serves when the expression needs an attribute that is not known.
+    """
+
+    text: str
+    needs: frozenset[str]
+    otherwise: float
+    evaluate: Callable[[Mapping[str, float]], float]
+
+    def under(self, live: Mapping[str, float]) -> float:
+        """The strength under the live relation attributes, within 0..1."""
+        value = self.evaluate(live) if self.needs <= live.keys() else self.otherwise
+        return min(max(value, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRule:
+    """An abnormal state. `detector` of `attribute` shows it (empty: never observed directly). `leak`: P(holds | no known cause).
+
+    `false_positive`: P(detector fires | does not hold), `false_negative`: P(silent | holds); both bound what the detector can prove.
+    """
+
+    name: str
+    summary: str
+    attribute: str
+    detector: str
+    leak: float
+    false_positive: float
+    false_negative: float
+
+
+@dataclass(frozen=True, slots=True)
+class CauseLink:
+    """`cause` (a defect or condition of the same entity) makes `effect` (a condition of it) hold with `strength`."""
+
+    cause: str
+    effect: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemedyRule:
+    """What fixes a defect."""
+
+    action: str
+    effect: str
+    risk: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefectRule:
+    """A way the kind fails by itself. `raised_by`: change kind -> factor on the prior for changes of the last hour."""
+
+    name: str
+    summary: str
+    prior_per_hour: float
+    raised_by: Mapping[str, float]
+    remedies: tuple[RemedyRule, ...]
+    source: str
+
+
+class Toward(StrEnum):
+    """Which way an effect travels along a relation source -> target."""
+
+    SOURCE = "source"  # from the target to the source: callee to caller
+    TARGET = "target"  # from the source to the target: caller to callee
+
+
+@dataclass(frozen=True, slots=True)
+class PropagationRule:
+    """`cause` of a `from_kind` entity makes `effect` of a `to_kind` entity hold, over `relation`, travelling `toward` one end."""
+
+    relation: str
+    toward: Toward
+    from_kind: str
+    cause: str
+    to_kind: str
+    effect: str
+    strength: Strength
+
+
+@dataclass(frozen=True, slots=True)
+class KindKnowledge:
+    """All that is known of one kind of entity."""
+
+    kind: str
+    conditions: Mapping[str, ConditionRule]
+    defects: Mapping[str, DefectRule]
+    links: tuple[CauseLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkedExample:
+    """A test inside a rule file: a small estate, what is given, and what must follow. Run by reasoning/examples.py.
+
+    `entities`: reference text -> kind; `relations`: (source, relation, target). Either `causes` (defects or conditions forced to
+    hold) -> `symptoms` with at least this probability, or `findings` (condition text -> log-likelihood ratio) -> `first`, the
+    defect that must rank first. A defect or condition is written `entity_reference.name`.
+    """
+
+    name: str
+    location: str
+    entities: Mapping[str, str]
+    relations: tuple[tuple[str, str, str], ...]
+    live: Mapping[str, float]
+    causes: tuple[str, ...]
+    symptoms: Mapping[str, float]
+    findings: Mapping[str, float]
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class CausalKnowledge:
+    """The knowledge in force. `version`: a digest of the files it came from."""
+
+    version: str
+    kinds: Mapping[str, KindKnowledge]
+    propagation: tuple[PropagationRule, ...]
+    examples: tuple[WorkedExample, ...]
