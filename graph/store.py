@@ -18,7 +18,7 @@ class StoreError(Exception):
     """The store can't do what was asked; the message says what to do. Subclasses name the trouble."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailableError(StoreError):
     """The store can't be opened or reached."""
 
 
@@ -30,7 +30,7 @@ class GraphStore(Protocol):
     """Domain verbs over the persisted estate. All writes of one call are atomic."""
 
     async def ensure_schema(self) -> None:
-        """Creates or migrates the layout. Raises StoreUnavailable, StoreVersionError."""
+        """Creates or migrates the layout. Raises StoreUnavailableError, StoreVersionError."""
 
     async def close(self) -> None:
         """Releases the store; what was acknowledged is on disk."""

@@ -33,7 +33,8 @@ def bin_seconds() -> Float64:
 class RequestTable:
     """Requests served (or messages worked on), one row per entity: services, endpoints and pods each count the same requests.
 
-    `own`: time less what the request waited for (calls, queries). Histograms: Int32[n, DURATION_BINS].
+    `own`: time less what the request waited for (calls, queries). Histograms: Int32[n, DURATION_BINS]; where `detailed` is
+    False the row comes from metrics: only `requests`, `errors` and `duration` are known, `own` is 0 and the histograms are empty.
     """
 
     entity: Int32
@@ -44,6 +45,7 @@ class RequestTable:
     own: Int64
     duration_histogram: Int32
     own_histogram: Int32
+    detailed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class CallTable:
     `relation`: index into `relations`. `duration`: the source's waiting. `gap`: client less server time over the `paired` calls.
     `carrying`: requests of the source that made at least one such call. `source_requests`: requests of the source in the window.
     `failed_source`: the source's failed requests in which such a call failed too. `target_duration`: server time of paired calls.
+    Rows from service-graph metrics know `calls` only.
     """
 
     relations: tuple[str, ...]
