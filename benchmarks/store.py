@@ -92,8 +92,7 @@ async def _use(entities: list[Entity], relations: list[Relation]) -> Figures:
         await store.snapshot()
         restore = time.process_time() - start
         await store.close()
-        files = list(Path(directory).iterdir())
-        size = sum(file.stat().st_size for file in files)
+        size = _bytes_in(Path(directory))
     walks.sort()
     return {
         "heartbeat_all_cpu_seconds": round(heartbeat, 3),
@@ -102,3 +101,7 @@ async def _use(entities: list[Entity], relations: list[Relation]) -> Figures:
         "restore_cpu_seconds": round(restore, 3),
         "store_bytes_per_entity": size // len(entities),
     }
+
+
+def _bytes_in(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())
