@@ -1,0 +1,131 @@
+"""What every store must do, run over each implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from graph.memory_store import MemoryGraphStore
+from graph.sqlite_store import SqliteGraphStore
+from graph.store import GraphStore, StoreError, StoreUnavailableError
+from graph.topology import Entity, Relation, RelationKey, StructureEvent
+from schema.identity import EntityRef
+from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+
+CART, CHECKOUT, ORDERS = (
+    EntityRef("service", "c", "shop", "cart"),
+    EntityRef("service", "c", "shop", "checkout"),
+    EntityRef("database", "c", "shop", "orders"),
+)
+CALLS = RelationKey(CHECKOUT, "calls", CART)
+QUERIES = RelationKey(CART, "queries", ORDERS)
+
+
+def entity(ref: EntityRef, seen: int, **attributes: str) -> Entity:
+    return Entity(ref, attributes, ("test",), seen, seen)
+
+
+def relation(key: RelationKey, seen: int) -> Relation:
+    return Relation(key, ("test",), 0.9, seen, seen, None)
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GraphStore]:
+    opened: GraphStore = MemoryGraphStore() if request.param == "memory" else SqliteGraphStore(tmp_path / "whence.db")
+    await opened.ensure_schema()
+    yield opened
+    await opened.close()
+
+
+async def fill(store: GraphStore) -> None:
+    await store.upsert_entities([entity(CART, 10), entity(CHECKOUT, 10), entity(ORDERS, 20)])
+    await store.upsert_relations([relation(CALLS, 10), relation(QUERIES, 20)])
+
+
+async def test_what_was_written_is_read_back(store: GraphStore) -> None:
+    await fill(store)
+    snapshot = await store.snapshot()
+    assert [each.ref for each in snapshot.entities] == [ORDERS, CART, CHECKOUT]
+    assert [each.key for each in snapshot.relations] == [QUERIES, CALLS]
+
+
+async def test_the_past_is_read_as_it_was(store: GraphStore) -> None:
+    await fill(store)
+    await store.expire([ORDERS], [], 30)
+    assert await store.get(ORDERS) is None
+    assert await store.get(ORDERS, at=25) is not None
+    assert [each.key for each in (await store.snapshot(at=15)).relations] == [CALLS]
+    assert [change.event for change in await store.changes(20)] == [StructureEvent.ENTITY_EXPIRED, StructureEvent.RELATION_EXPIRED]
+
+
+async def test_a_heartbeat_opens_no_interval(store: GraphStore) -> None:
+    await fill(store)
+    before = await store.changes(0)
+    await store.touch([CART], [CALLS], 40)
+    await store.touch([CART], [CALLS], 35)
+    cart = await store.get(CART)
+    assert cart is not None
+    assert cart.last_seen == 40
+    assert await store.changes(0) == before
+
+
+async def test_a_changed_attribute_is_a_structural_change(store: GraphStore) -> None:
+    await store.upsert_entities([entity(CART, 10, version="1")])
+    await store.upsert_entities([entity(CART, 20, version="2")])
+    then = await store.get(CART, at=15)
+    now = await store.get(CART)
+    assert then is not None
+    assert now is not None
+    assert (then.attributes["version"], now.attributes["version"]) == ("1", "2")
+    assert [change.event for change in await store.changes(10)] == [StructureEvent.ENTITY_CHANGED]
+
+
+async def test_a_relation_without_its_ends_is_refused_and_nothing_is_written(store: GraphStore) -> None:
+    await store.upsert_entities([entity(CART, 10), entity(CHECKOUT, 10)])
+    with pytest.raises(StoreError, match="database:c/shop/orders"):
+        await store.upsert_relations([relation(CALLS, 10), relation(QUERIES, 10)])
+    assert (await store.snapshot()).relations == ()
+
+
+async def test_neighbours_and_paths(store: GraphStore) -> None:
+    await fill(store)
+    assert [each.ref for each in (await store.neighbours(CHECKOUT)).entities] == [CART, CHECKOUT]
+    assert len((await store.neighbours(CHECKOUT, depth=2)).entities) == 3
+    assert [list(path) for path in await store.paths(CHECKOUT, ORDERS)] == [[CALLS, QUERIES]]
+    assert (await store.neighbours(EntityRef("service", "c", "shop", "nobody"))).entities == ()
+
+
+async def test_finding_pages_in_ascending_identity(store: GraphStore) -> None:
+    await fill(store)
+    first = await store.find(text="C/SHOP", limit=2)
+    rest = await store.find(text="c/shop", after=first[-1].ref)
+    assert [each.ref for each in [*first, *rest]] == [ORDERS, CART, CHECKOUT]
+    assert [each.ref for each in await store.find(kind="database")] == [ORDERS]
+
+
+async def test_incidents_are_replaced_by_id_and_newest_first(store: GraphStore) -> None:
+    incident = Incident("a", DefectRef(ORDERS, "slow_query"), IncidentState.OPEN, 10, 9, None, 0.9, 0.9, (ConditionRef(CART, "latency_high"),))
+    later = Incident("b", DefectRef(CART, "slow_code"), IncidentState.RECOVERED, 20, None, 30, 0.1, 0.8, ())
+    await store.save_incidents([incident])
+    await store.save_incidents([incident, later])
+    assert list(await store.incidents()) == [later, incident]
+    assert list(await store.incidents(IncidentState.OPEN)) == [incident]
+
+
+async def test_state_is_kept_by_name(store: GraphStore) -> None:
+    await store.save_state("belief", b"1")
+    await store.save_state("belief", b"2")
+    assert await store.load_state("belief") == b"2"
+    assert await store.load_state("other") is None
+
+
+async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    first, second = SqliteGraphStore(tmp_path / "whence.db"), SqliteGraphStore(tmp_path / "whence.db")
+    await first.ensure_schema()
+    with pytest.raises(StoreUnavailableError, match="in use by another whence"):
+        await second.ensure_schema()
+    await second.close()
+    await first.close()
