@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -117,7 +117,7 @@ class SqliteGraphStore:
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _rows(self, statement: str, values: dict[str, object]) -> list[Any]:
+    async def _rows(self, statement: str, values: Mapping[str, object]) -> list[Any]:
         return await self._run(lambda: self._connection().execute(statement, values).fetchall())
 
     def _connection(self) -> sqlite3.Connection:

@@ -18,11 +18,15 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetricSource:
-    """One metric that shows an attribute. `where`: point attributes that must match; `per`: attribute whose value divides it."""
+    """One metric that shows an attribute. `where`: point attributes that must match; `limit_metric` divides the value;
+
+    with `complement_metric` the attribute is increase / (increase + the complement's increase).
+    """
 
     metric: str
     where: tuple[tuple[str, str], ...] = ()
     limit_metric: str = ""
+    complement_metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ DATABASE_CONNECTION_SHARE = Attribute(
 )
 DATABASE_LOCK_WAITS = Attribute("lock_waits", "{wait}", Scale.AMOUNT, ("database",), _any("postgresql.locks.waiting", "mysql.innodb.row_lock_waits"))
 DATABASE_CPU_SHARE = Attribute("database_cpu_share", "1", Scale.SHARE, ("database",), _any("db.server.cpu.utilization"))
-HIT_RATIO = Attribute("hit_ratio", "1", Scale.RATIO, ("cache",), _any("redis.keyspace.hit_ratio"))
+HIT_RATIO = Attribute("hit_ratio", "1", Scale.RATIO, ("cache",), (MetricSource("redis.keyspace.hits", complement_metric="redis.keyspace.misses"),))
 EVICTIONS = Attribute("evictions", "{key}", Scale.COUNT, ("cache",), _any("redis.keys.evicted"))
 CACHE_MEMORY_SHARE = Attribute("cache_memory_share", "1", Scale.SHARE, ("cache",), (MetricSource("redis.memory.used", (), "redis.maxmemory"),))
 CONSUMER_LAG = Attribute(

@@ -1,0 +1,1 @@
+"""OTLP in: receivers, decoders and recordings. Everything ends as a columnar batch."""
