@@ -100,6 +100,12 @@ class Resolver:
         self._dropped["metric_without_entity"] += 1
         return None
 
+    def service_in_metrics(self, name: str, resource: Resource) -> EntityRef:
+        """The service that service-graph metrics call `name`; one that was seen elsewhere if there is just one."""
+        cluster = resource.get("k8s.cluster.name") or resource.get("deployment.environment.name") or self._default_cluster
+        namespace = resource.get("service.namespace") or resource.get("k8s.namespace.name")
+        return self._service_named(cluster, namespace, name) or EntityRef("service", cluster, namespace, name)
+
     def _measured(self, kind: str, resolved: ResolvedResource, merged: Mapping[str, str]) -> EntityRef | None:
         cluster = resolved.cluster.name if resolved.cluster else self._default_cluster
         namespace = merged.get("service.namespace") or merged.get("k8s.namespace.name", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -133,19 +133,17 @@ def _value(value: dict[str, Any] | None) -> AnyValue:
     if not value:
         return AnyValue()
     kind, content = next(iter(value.items()))
-    if kind == "stringValue":
-        return AnyValue(string_value=content)
-    if kind == "intValue":
-        return AnyValue(int_value=int(content))
-    if kind == "doubleValue":
-        return AnyValue(double_value=float(content))
-    if kind == "boolValue":
-        return AnyValue(bool_value=content)
-    if kind == "arrayValue":
-        return AnyValue(array_value=ArrayValue(values=[_value(each) for each in content.get("values", ())]))
-    if kind == "kvlistValue":
-        return AnyValue(kvlist_value=KeyValueList(values=_attributes(content.get("values"))))
-    return AnyValue(string_value=str(content))
+    return _VALUES.get(kind, lambda other: AnyValue(string_value=str(other)))(content)
+
+
+_VALUES: dict[str, Callable[[Any], AnyValue]] = {
+    "stringValue": lambda content: AnyValue(string_value=content),
+    "intValue": lambda content: AnyValue(int_value=int(content)),
+    "doubleValue": lambda content: AnyValue(double_value=float(content)),
+    "boolValue": lambda content: AnyValue(bool_value=content),
+    "arrayValue": lambda content: AnyValue(array_value=ArrayValue(values=[_value(each) for each in content.get("values", ())])),
+    "kvlistValue": lambda content: AnyValue(kvlist_value=KeyValueList(values=_attributes(content.get("values")))),
+}
 
 
 def _span(span: dict[str, Any]) -> Span:
