@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from schema.attributes import ATTRIBUTES
 from schema.detectors import DETECTORS
@@ -125,7 +126,7 @@ def _wrap(file: str, node: yaml.Node) -> _Node:
         return _Node(file, line, found)
     if isinstance(node, yaml.SequenceNode):
         return _Node(file, line, [_wrap(file, each) for each in node.value])
-    return _Node(file, line, yaml.safe_load(yaml.serialize(node)))
+    return _Node(file, line, SafeConstructor().construct_object(node))
 
 
 def _kind(root: _Node) -> KindKnowledge:
