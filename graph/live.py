@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from graph.observed import SECOND, EntityState, Label, RelationState, Traffic
 from graph.topology import (
     Entity,
     EntityObservation,
     Relation,
     RelationKey,
     RelationObservation,
-    RelationStatistics,
     Snapshot,
     StructureChange,
     StructureEvent,
@@ -20,35 +20,36 @@ from graph.topology import (
 )
 from schema.identity import EntityRef
 
-SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+ONWARD = {"endpoint": "part_of", "network_path": "leads_to", "container": "part_of"}
+NEVER = 1 << 62
+
+
+def _entity_times_to_live() -> dict[str, int]:
+    return {"pod": 15 * MINUTE, "container": 15 * MINUTE, "network_path": 6 * HOUR, "endpoint": 6 * HOUR}
+
+
+def _relation_times_to_live() -> dict[str, int]:
+    return {"runs_on": 15 * MINUTE, "selects": 15 * MINUTE}
 
 
 @dataclass(frozen=True, slots=True)
 class GraphLimits:
-    """Bounds of the live graph. Times to live in nanoseconds of event time; statistics cover the last `statistics_windows` windows."""
+    """Bounds of the live graph; times in nanoseconds of event time. A kind that is not listed lives for the default.
+
+    `window`: the length of a statistics window; statistics cover the last `statistics_windows` of them.
+    `label_hold`: how long an attribute's newest value must go unseen before an older one that still is seen stands again.
+    """
 
     entities: int = 500_000
     relations: int = 2_000_000
-    time_to_live: int = 3_600 * SECOND
-    pod_time_to_live: int = 900 * SECOND
+    time_to_live: int = 24 * HOUR
+    entity_time_to_live: Mapping[str, int] = field(default_factory=_entity_times_to_live)
+    relation_time_to_live: Mapping[str, int] = field(default_factory=_relation_times_to_live)
     statistics_windows: int = 12
     window: int = 5 * SECOND
-
-
-@dataclass(slots=True)
-class _EntityState:
-    attributes: dict[str, str]
-    sources: set[str]
-    first_seen: int
-    last_seen: int
-
-
-@dataclass(slots=True)
-class _RelationState:
-    confidence: dict[str, float]
-    first_seen: int
-    last_seen: int
-    traffic: deque[tuple[int, int, int, float]] = field(default_factory=deque)
+    label_hold: int = MINUTE
 
 
 class LiveGraph:
@@ -58,18 +59,19 @@ class LiveGraph:
         self._limits = limits or GraphLimits()
         self._ids: dict[EntityRef, int] = {}
         self._refs: list[EntityRef] = []
-        self._entities: dict[EntityRef, _EntityState] = {}
-        self._relations: dict[RelationKey, _RelationState] = {}
+        self._entities: dict[EntityRef, EntityState] = {}
+        self._relations: dict[RelationKey, RelationState] = {}
         self._outgoing: dict[EntityRef, set[RelationKey]] = {}
         self._incoming: dict[EntityRef, set[RelationKey]] = {}
         self._dropped: Counter[str] = Counter()
+        self._nothing_expires_before = NEVER
         self.version = 0
         self.at = 0
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Observations refused, by reason."""
-        return dict(self._dropped)
+        """What was refused, by reason."""
+        return dict(sorted(self._dropped.items()))
 
     def intern(self, ref: EntityRef) -> int:
         """The dense integer of an entity, stable for the life of the process; -1 (counted) when the table is full."""
@@ -92,7 +94,10 @@ class LiveGraph:
         return self._refs[entity]
 
     def apply(self, delta: TopologyDelta) -> tuple[StructureChange, ...]:
-        """Merges observations; returns what changed structurally, in order. Deltas commute but for statistics' window order."""
+        """Merges observations; returns what changed structurally, in the order observed.
+
+        The state after a set of deltas does not depend on their order, as long as no bound is met and nothing expires in between.
+        """
         self.at = max(self.at, delta.at)
         changes: list[StructureChange] = []
         for entity in delta.entities:
@@ -103,146 +108,173 @@ class LiveGraph:
         return tuple(changes)
 
     def expire(self, at: int) -> tuple[StructureChange, ...]:
-        """Forgets what was not seen for its time to live."""
+        """Forgets what was not seen for its time to live; an entity takes its relations along."""
+        if at <= self._nothing_expires_before:
+            return ()
         changes: list[StructureChange] = []
-        stale = [key for key, state in self._relations.items() if at - state.last_seen > self._time_to_live(key.source, key.target)]
-        for key in sorted(stale):
+        for key in sorted(key for key, state in self._relations.items() if at > self._relation_expiry(key, state)):
             self._forget_relation(key, at, changes)
-        for ref in sorted(ref for ref, state in self._entities.items() if at - state.last_seen > self._time_to_live(ref)):
-            for key in sorted(self._outgoing.pop(ref, set()) | self._incoming.pop(ref, set())):
+        for ref in sorted(ref for ref, state in self._entities.items() if at > self._entity_expiry(ref, state)):
+            for key in sorted(self._touching(ref)):
                 self._forget_relation(key, at, changes)
             del self._entities[ref]
             changes.append(StructureChange(at, StructureEvent.ENTITY_EXPIRED, ref))
+        ends = [self._entity_expiry(ref, state) for ref, state in self._entities.items()]
+        ends.extend(self._relation_expiry(key, state) for key, state in self._relations.items())
+        self._nothing_expires_before = min(ends, default=NEVER)
         self.version += bool(changes)
         return tuple(changes)
 
     def entity(self, ref: EntityRef) -> Entity | None:
         """The entity as last seen."""
         state = self._entities.get(ref)
-        return None if state is None else _entity(ref, state)
+        return None if state is None else self._entity(ref, state)
+
+    def relation(self, key: RelationKey) -> Relation | None:
+        """The relation as last seen."""
+        state = self._relations.get(key)
+        return None if state is None else self._relation(key, state)
 
     def entities(self) -> Sequence[Entity]:
         """All entities, in ascending identity."""
-        return [_entity(ref, self._entities[ref]) for ref in sorted(self._entities)]
+        return [self._entity(ref, self._entities[ref]) for ref in sorted(self._entities)]
 
     def relations(self, *, source: EntityRef | None = None, target: EntityRef | None = None, kind: str | None = None) -> Sequence[Relation]:
         """Relations that match, in ascending key."""
         keys: Iterable[RelationKey] = self._relations
         if source is not None:
-            keys = self._outgoing.get(source, set())
+            keys = self._outgoing.get(source, ())
         elif target is not None:
-            keys = self._incoming.get(target, set())
+            keys = self._incoming.get(target, ())
         chosen = (key for key in keys if (target is None or key.target == target) and (kind is None or key.kind == kind))
-        return [self._relation(key) for key in sorted(chosen)]
+        return [self._relation(key, self._relations[key]) for key in sorted(chosen)]
 
     def neighbourhood(self, ref: EntityRef, depth: int) -> Snapshot:
         """Everything within `depth` relations of `ref`, in either direction, and the relations among it."""
         seen = {ref} if ref in self._entities else set()
         frontier = set(seen)
         for _ in range(depth):
-            frontier = {end for at in frontier for key in self._touching(at) for end in (key.source, key.target)} - seen
+            frontier = {end for place in frontier for key in self._touching(place) for end in (key.source, key.target)} - seen
             seen |= frontier
-        keys = {key for ref_ in seen for key in self._outgoing.get(ref_, set()) if key.target in seen}
-        return Snapshot(self.at, tuple(_entity(each, self._entities[each]) for each in sorted(seen)), tuple(self._relation(key) for key in sorted(keys)))
+        keys = {key for place in seen for key in self._outgoing.get(place, ()) if key.target in seen}
+        entities = tuple(self._entity(each, self._entities[each]) for each in sorted(seen))
+        return Snapshot(self.at, entities, tuple(self._relation(key, self._relations[key]) for key in sorted(keys)))
 
     def snapshot(self) -> Snapshot:
         """The whole estate."""
         return Snapshot(self.at, tuple(self.entities()), tuple(self.relations()))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Takes over a stored estate at start."""
+        """Takes over a stored estate at start. Statistics are not taken over: they are of a time that is past."""
         self.at = max(self.at, snapshot.at)
         for entity in snapshot.entities:
             self.intern(entity.ref)
-            self._entities[entity.ref] = _EntityState(dict(entity.attributes), set(entity.sources), entity.first_seen, entity.last_seen)
+            labels = {name: Label({value: (entity.first_seen, entity.last_seen)}) for name, value in entity.attributes.items()}
+            self._entities[entity.ref] = EntityState(entity.first_seen, entity.last_seen, set(entity.sources), labels)
         for relation in snapshot.relations:
-            state = _RelationState(dict.fromkeys(relation.sources, relation.confidence), relation.first_seen, relation.last_seen)
+            state = RelationState(relation.first_seen, relation.last_seen, dict.fromkeys(relation.sources, 0.0), relation.confidence)
             self._link(relation.key, state)
+        self._nothing_expires_before = 0
         self.version += 1
 
     def service_of(self, ref: EntityRef) -> EntityRef | None:
-        """The service an entity belongs to: endpoints and network paths to theirs, containers and pods to what runs on them."""
+        """The service an entity belongs to: endpoints, network paths, containers, pods and workloads; None for what is shared."""
         if ref.kind == "service":
             return ref
-        for kind in ("part_of", "leads_to"):
-            for key in sorted(self._outgoing.get(ref, set())):
-                if key.kind == kind and key.target != ref and key.target.kind in {"service", "pod"}:
-                    return self.service_of(key.target)
-        services = [key.source for key in self._incoming.get(ref, set()) if key.kind == "runs_on" and key.source.kind == "service"]
-        return min(services) if services and ref.kind == "pod" else None
+        for key in sorted(key for key in self._outgoing.get(ref, ()) if key.kind == ONWARD.get(ref.kind)):
+            if key.target.kind == "service":
+                return key.target
+            if key.target.kind == "pod":
+                return self._service_on(key.target)
+        if ref.kind == "workload":
+            services = [self._service_on(key.source) for key in self._incoming.get(ref, ()) if key.kind == "part_of"]
+            return min((service for service in services if service is not None), default=None)
+        return self._service_on(ref) if ref.kind in {"pod", "container"} else None
+
+    def _service_on(self, ref: EntityRef) -> EntityRef | None:
+        return min((key.source for key in self._incoming.get(ref, ()) if key.kind == "runs_on" and key.source.kind == "service"), default=None)
 
     def _observe_entity(self, seen: EntityObservation, changes: list[StructureChange]) -> None:
-        state = self._entities.get(seen.ref)
+        known = seen.ref in self._entities
+        state = self._see(seen.ref, seen.source, seen.time, changes)
+        if state is None:
+            return
+        moved = []
+        for name in sorted(seen.attributes):
+            label = state.labels.setdefault(name, Label())
+            before = label.standing(self._limits.label_hold)
+            if label.observe(seen.attributes[name], seen.time):
+                self._dropped["label_values_full"] += 1
+            after = label.standing(self._limits.label_hold)
+            if after != before:
+                moved.append((name, before, after))
+        if moved and known:
+            changes.append(StructureChange(seen.time, StructureEvent.ENTITY_CHANGED, seen.ref, detail=describe_change(moved)))
+
+    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> None:
+        ends = [self._see(end, seen.source, seen.time, changes) for end in (seen.key.source, seen.key.target)]
+        state = self._relations.get(seen.key)
+        if state is None:
+            if None in ends or len(self._relations) >= self._limits.relations:
+                self._dropped["relations_full"] += 1
+                return
+            state = RelationState(seen.time, seen.time)
+            self._link(seen.key, state)
+            self._nothing_expires_before = min(self._nothing_expires_before, self._relation_expiry(seen.key, state))
+            changes.append(StructureChange(seen.time, StructureEvent.RELATION_APPEARED, seen.key.source, seen.key))
+        state.see(seen.source, seen.time, seen.confidence)
+        if seen.requests:
+            state.traffic = state.traffic or Traffic()
+            sums = (seen.requests, seen.errors, round(seen.duration * SECOND))
+            state.traffic.add(seen.time // self._limits.window, seen.source, sums, self._limits.statistics_windows)
+
+    def _see(self, ref: EntityRef, source: str, time: int, changes: list[StructureChange]) -> EntityState | None:
+        state = self._entities.get(ref)
         if state is None:
             if len(self._entities) >= self._limits.entities:
                 self._dropped["entities_full"] += 1
-                return
-            self.intern(seen.ref)
-            self._entities[seen.ref] = _EntityState(dict(seen.attributes), {seen.source}, seen.time, seen.time)
-            changes.append(StructureChange(seen.time, StructureEvent.ENTITY_APPEARED, seen.ref))
-            return
-        if seen.time >= state.last_seen:
-            moved = sorted((k, v) for k, v in seen.attributes.items() if state.attributes.get(k) != v)
-            if moved:
-                detail = ", ".join(f"{k}: {state.attributes.get(k, '')} -> {v}" for k, v in moved)
-                state.attributes.update(moved)
-                changes.append(StructureChange(seen.time, StructureEvent.ENTITY_CHANGED, seen.ref, detail=detail))
-        state.sources.add(seen.source)
-        state.first_seen, state.last_seen = min(state.first_seen, seen.time), max(state.last_seen, seen.time)
+                return None
+            if self.intern(ref) < 0:
+                return None
+            state = self._entities[ref] = EntityState(time, time)
+            self._nothing_expires_before = min(self._nothing_expires_before, self._entity_expiry(ref, state))
+            changes.append(StructureChange(time, StructureEvent.ENTITY_APPEARED, ref))
+        state.see(source, time)
+        return state
 
-    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> None:
-        for end in (seen.key.source, seen.key.target):
-            self._observe_entity(EntityObservation(end, seen.source, seen.time, {}), changes)
-            if end not in self._entities:
-                return
-        state = self._relations.get(seen.key)
-        if state is None:
-            if len(self._relations) >= self._limits.relations:
-                self._dropped["relations_full"] += 1
-                return
-            state = _RelationState({}, seen.time, seen.time)
-            self._link(seen.key, state)
-            changes.append(StructureChange(seen.time, StructureEvent.RELATION_APPEARED, seen.key.source, seen.key))
-        state.confidence[seen.source] = max(state.confidence.get(seen.source, 0.0), seen.confidence)
-        state.first_seen, state.last_seen = min(state.first_seen, seen.time), max(state.last_seen, seen.time)
-        if seen.requests:
-            state.traffic.append((seen.time, seen.requests, seen.errors, seen.duration))
-            while len(state.traffic) > self._limits.statistics_windows:
-                state.traffic.popleft()
-
-    def _link(self, key: RelationKey, state: _RelationState) -> None:
+    def _link(self, key: RelationKey, state: RelationState) -> None:
         self._relations[key] = state
         self._outgoing.setdefault(key.source, set()).add(key)
         self._incoming.setdefault(key.target, set()).add(key)
 
     def _forget_relation(self, key: RelationKey, at: int, changes: list[StructureChange]) -> None:
-        if self._relations.pop(key, None) is None:
-            return
-        self._outgoing.get(key.source, set()).discard(key)
-        self._incoming.get(key.target, set()).discard(key)
+        del self._relations[key]
+        for table, end in ((self._outgoing, key.source), (self._incoming, key.target)):
+            table[end].discard(key)
+            if not table[end]:
+                del table[end]
         changes.append(StructureChange(at, StructureEvent.RELATION_EXPIRED, key.source, key))
 
     def _touching(self, ref: EntityRef) -> set[RelationKey]:
         return self._outgoing.get(ref, set()) | self._incoming.get(ref, set())
 
-    def _time_to_live(self, *refs: EntityRef) -> int:
-        short = any(ref.kind in {"pod", "container"} for ref in refs)
-        return self._limits.pod_time_to_live if short else self._limits.time_to_live
+    def _entity_expiry(self, ref: EntityRef, state: EntityState) -> int:
+        return state.last_seen + self._limits.entity_time_to_live.get(ref.kind, self._limits.time_to_live)
 
-    def _relation(self, key: RelationKey) -> Relation:
-        state = self._relations[key]
-        doubt = 1.0
-        for source in sorted(state.confidence):
-            doubt *= 1.0 - state.confidence[source]
-        return Relation(key, tuple(sorted(state.confidence)), 1.0 - doubt, state.first_seen, state.last_seen, self._statistics(state))
+    def _relation_expiry(self, key: RelationKey, state: RelationState) -> int:
+        return state.last_seen + self._limits.relation_time_to_live.get(key.kind, self._limits.time_to_live)
 
-    def _statistics(self, state: _RelationState) -> RelationStatistics | None:
-        if not state.traffic:
-            return None
-        seconds = (state.traffic[-1][0] - state.traffic[0][0] + self._limits.window) / SECOND
-        requests, errors = sum(row[1] for row in state.traffic), sum(row[2] for row in state.traffic)
-        return RelationStatistics(seconds, requests, errors, sum(row[3] for row in state.traffic))
+    def _entity(self, ref: EntityRef, state: EntityState) -> Entity:
+        return Entity(ref, state.attributes(self._limits.label_hold), tuple(sorted(state.sources)), state.first_seen, state.last_seen)
+
+    def _relation(self, key: RelationKey, state: RelationState) -> Relation:
+        statistics = None
+        if state.traffic is not None:
+            window = max(self.at // self._limits.window, state.traffic.newest)
+            statistics = state.traffic.statistics(window, self._limits.statistics_windows, self._limits.window)
+        return Relation(key, tuple(sorted(state.confidence)), state.combined_confidence(), state.first_seen, state.last_seen, statistics)
 
 
-def _entity(ref: EntityRef, state: _EntityState) -> Entity:
-    return Entity(ref, dict(sorted(state.attributes.items())), tuple(sorted(state.sources)), state.first_seen, state.last_seen)
+def describe_change(moved: Iterable[tuple[str, str, str]]) -> str:
+    """(attribute, before, after) as "service.version: 1.2 -> 1.3"; one that was unknown before as "service.version: 1.2"."""
+    return ", ".join(f"{name}: {before} -> {after}" if before else f"{name}: {after}" for name, before, after in moved)
