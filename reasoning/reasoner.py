@@ -1,0 +1,123 @@
+"""The reasoner: windows in, diagnoses and incidents out. The one owner of what is believed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from graph.live import LiveGraph
+from reasoning.compile import HOUR, CompiledNetwork, compile_network
+from reasoning.constraints import forbidden_links
+from reasoning.diagnosis import diagnose, log_evidence_of
+from reasoning.errors import ReasoningError
+from reasoning.evidence.engine import EvidenceEngine, EvidenceSettings
+from reasoning.evidence.state import EvidenceState
+from reasoning.incidents import IncidentSettings, IncidentTracker
+from reasoning.inference import posteriors
+from reasoning.intervention import impact, what_if
+from reasoning.network import Float64
+from schema.knowledge import CausalKnowledge
+from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, Intervention, WhatIf
+from schema.windows import Change, TelemetryWindow
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonerSettings:
+    """How evidence is weighed and incidents are followed."""
+
+    evidence: EvidenceSettings = EvidenceSettings()
+    incidents: IncidentSettings = IncidentSettings()
+    changes: int = 10_000
+
+
+class UnknownCauseError(ReasoningError):
+    """No entity of the live graph has this defect or condition."""
+
+
+class Reasoner:
+    """`observe` each window in order; ask `impact` and `what_if` at any time."""
+
+    def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph, settings: ReasonerSettings | None = None) -> None:
+        self._settings = settings or ReasonerSettings()
+        self._knowledge = knowledge
+        self._graph = graph
+        self._evidence = EvidenceEngine(knowledge, graph, self._settings.evidence)
+        self._tracker = IncidentTracker(self._settings.incidents)
+        self._changes: deque[Change] = deque(maxlen=self._settings.changes)
+        self._state = EvidenceState(0, (), {})
+        self._compiled: CompiledNetwork | None = None
+        self._changed: tuple[Incident, ...] = ()
+        self.diagnosis = Diagnosis(0, (), (), (), exact=True)
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]:
+        """Open incidents, newest first."""
+        return self._tracker.open
+
+    def restore(self, incidents: Sequence[Incident]) -> None:
+        """Takes over open incidents at start."""
+        self._tracker.restore(incidents)
+
+    def changed_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that the last window changed."""
+        return self._changed
+
+    def gather(self, window: TelemetryWindow) -> None:
+        """Takes a window's evidence without renewing the diagnosis: a replay asks for one only now and then."""
+        self._changes.extend(window.changes)
+        self._state = self._evidence.observe(window)
+        self._compiled = None
+
+    def observe(self, window: TelemetryWindow) -> Diagnosis:
+        """The diagnosis as of the window's end. If none can be made, the last one is kept and says why it is stale."""
+        self.gather(window)
+        return self.conclude()
+
+    def conclude(self) -> Diagnosis:
+        """Renews the diagnosis from the evidence gathered."""
+        try:
+            self.diagnosis = self._diagnose()
+        except ReasoningError as trouble:
+            self.diagnosis = replace(self.diagnosis, stale=f"{trouble}")
+        self._changed = self._tracker.follow(self.diagnosis)
+        return self.diagnosis
+
+    def impact(self, of: DefectRef | ConditionRef) -> Impact:
+        """What a defect or condition takes down. Raises UnknownCauseError."""
+        compiled = self._network()
+        if of not in compiled.index:
+            raise UnknownCauseError(
+                f"{of.entity} has no {of.defect if isinstance(of, DefectRef) else of.condition}: ask `whence topology` for the entities there are."
+            )
+        return impact(compiled, of)
+
+    def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
+        """The estate under interventions. Raises UnknownCauseError."""
+        compiled = self._network()
+        for each in interventions:
+            if ConditionRef(each.entity, each.name) not in compiled.index and DefectRef(each.entity, each.name) not in compiled.index:
+                raise UnknownCauseError(f"{each.entity} has no defect or condition {each.name!r}: ask `whence topology` for the entities there are.")
+        return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
+
+    def _diagnose(self) -> Diagnosis:
+        compiled = self._network()
+        skip, ruled_out = forbidden_links(compiled, self._state.findings, self._graph)
+        if skip:
+            recent = self._recent_changes()
+            compiled = self._compiled = compile_network(self._knowledge, self._graph, self._state.live, recent, skip=skip)
+        solved = posteriors(compiled.network, self._log_evidence(compiled))
+        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
+
+    def _network(self) -> CompiledNetwork:
+        if self._compiled is None:
+            self._compiled = compile_network(self._knowledge, self._graph, self._state.live, self._recent_changes())
+        return self._compiled
+
+    def _recent_changes(self) -> list[Change]:
+        return [change for change in self._changes if change.time > self._state.at - HOUR]
+
+    def _log_evidence(self, compiled: CompiledNetwork) -> Float64:
+        return log_evidence_of(compiled, self._state.findings) if self._state.findings else np.zeros(len(compiled.names))
