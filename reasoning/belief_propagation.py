@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reasoning.network import CausalNetwork, Float64
+from reasoning.network import CausalNetwork
+from schema.batches import Float64
 
 ROUNDS = 200
 DAMPING = 0.3

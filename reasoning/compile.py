@@ -10,7 +10,8 @@ import numpy as np
 
 from graph.live import LiveGraph
 from graph.topology import Relation, RelationKey
-from reasoning.network import CausalNetwork, causal_network
+from reasoning.cycles import feedback_links
+from reasoning.network import CausalNetwork, network_of
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, PropagationRule, Toward
 from schema.verdicts import ConditionRef, DefectRef
@@ -47,7 +48,7 @@ def compile_network(
 ) -> CompiledNetwork:
     """The network of the whole estate. `changes`: those of the last hour, which raise priors. `skip`: links that hard constraints forbid.
 
-    Links that would close a cycle are left out, the weakest first (docs/reasoning.md).
+    Feedback links are left out (reasoning.cycles).
     """
     probabilities: dict[Name, float] = {}
     links: list[_Link] = []
@@ -121,104 +122,25 @@ def _merged(links: Sequence[_Link]) -> list[_Link]:
 
 
 def _arrange(probabilities: Mapping[Name, float], links: Sequence[_Link]) -> CompiledNetwork:
-    """Variables in causal order. Links are added strongest first, and one that would close a cycle is left out."""
-    kept, dropped = _without_cycles(links)
-    order = _causal_order(sorted(probabilities, key=_text), kept)
-    index = {name: place for place, name in enumerate(order)}
-    triples = tuple(sorted((index[link.cause], index[link.effect], link.strength) for link in kept))
-    network = causal_network(np.array([probabilities[name] for name in order]), list(triples))
-    return CompiledNetwork(network, tuple(order), index, triples, tuple(dropped))
-
-
-def _without_cycles(links: Sequence[_Link]) -> tuple[list[_Link], list[tuple[Name, Name]]]:
-    cyclic = _strong_components(links)
-    kept = [link for link in links if cyclic.get(link.cause, -1) != cyclic.get(link.effect, -2)]
-    inside = sorted(
-        (link for link in links if cyclic.get(link.cause, -1) == cyclic.get(link.effect, -2)),
-        key=lambda link: (-link.strength, _text(link.cause), _text(link.effect)),
+    names = tuple(sorted(probabilities, key=_text))
+    index = {name: place for place, name in enumerate(names)}
+    cause = np.array([index[link.cause] for link in links], np.int32)
+    effect = np.array([index[link.effect] for link in links], np.int32)
+    strength = np.array([link.strength for link in links], np.float64)
+    dropped = feedback_links(len(names), cause, effect, strength)
+    kept = ~dropped
+    clusters = {ref: number for number, ref in enumerate(dict.fromkeys(name.entity for name in names))}
+    network = network_of(
+        np.array([probabilities[name] for name in names], np.float64),
+        cause[kept],
+        effect[kept],
+        strength[kept],
+        np.array([clusters[name.entity] for name in names], np.int32),
+        np.array([isinstance(name, DefectRef) for name in names], np.bool_),
     )
-    children: dict[Name, list[Name]] = {}
-    dropped = []
-    for link in inside:
-        if _reaches(children, link.effect, link.cause):
-            dropped.append((link.cause, link.effect))
-        else:
-            children.setdefault(link.cause, []).append(link.effect)
-            kept.append(link)
-    return kept, dropped
-
-
-def _reaches(children: Mapping[Name, Sequence[Name]], start: Name, goal: Name) -> bool:
-    seen, stack = {start}, [start]
-    while stack:
-        at = stack.pop()
-        if at == goal:
-            return True
-        for child in children.get(at, ()):
-            if child not in seen:
-                seen.add(child)
-                stack.append(child)
-    return False
-
-
-def _strong_components(links: Sequence[_Link]) -> dict[Name, int]:
-    """The number of the cycle each variable lies on; absent where there is none. Kosaraju, iterative."""
-    forward: dict[Name, list[Name]] = {}
-    backward: dict[Name, list[Name]] = {}
-    for link in links:
-        forward.setdefault(link.cause, []).append(link.effect)
-        backward.setdefault(link.effect, []).append(link.cause)
-    finished: list[Name] = []
-    seen: set[Name] = set()
-    for root in forward:
-        if root in seen:
-            continue
-        seen.add(root)
-        stack = [(root, iter(forward.get(root, ())))]
-        while stack:
-            at, rest = stack[-1]
-            step = next((child for child in rest if child not in seen), None)
-            if step is None:
-                finished.append(at)
-                stack.pop()
-            else:
-                seen.add(step)
-                stack.append((step, iter(forward.get(step, ()))))
-    number: dict[Name, int] = {}
-    taken: set[Name] = set()
-    for count, root in enumerate(reversed(finished)):
-        if root in taken:
-            continue
-        group, pending = [], [root]
-        taken.add(root)
-        while pending:
-            at = pending.pop()
-            group.append(at)
-            for cause in backward.get(at, ()):
-                if cause not in taken:
-                    taken.add(cause)
-                    pending.append(cause)
-        if len(group) > 1:
-            number.update(dict.fromkeys(group, count))
-    return number
-
-
-def _causal_order(names: Sequence[Name], links: Sequence[_Link]) -> list[Name]:
-    waiting = dict.fromkeys(names, 0)
-    children: dict[Name, list[Name]] = {}
-    for link in links:
-        waiting[link.effect] += 1
-        children.setdefault(link.cause, []).append(link.effect)
-    ready = [name for name in reversed(names) if not waiting[name]]
-    order = []
-    while ready:
-        at = ready.pop()
-        order.append(at)
-        for child in sorted(children.get(at, ()), key=_text, reverse=True):
-            waiting[child] -= 1
-            if not waiting[child]:
-                ready.append(child)
-    return order
+    left_out = tuple((names[cause[place]], names[effect[place]]) for place in np.flatnonzero(dropped).tolist())
+    triples = tuple(zip(network.parent.tolist(), network.effect.tolist(), network.strength.tolist(), strict=True))
+    return CompiledNetwork(network, names, index, triples, left_out)
 
 
 def _text(name: Name) -> str:

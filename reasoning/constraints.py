@@ -25,7 +25,7 @@ def forbidden_links(compiled: CompiledNetwork, findings: Sequence[Finding], grap
         if late <= TOLERANCE:
             continue
         skip.add((cause, effect))
-        if isinstance(cause, ConditionRef):
+        if isinstance(cause, ConditionRef) and isinstance(effect, ConditionRef):
             for defect in _sole_defects(compiled, parent):
                 because = (
                     f"{cause.condition} of {cause.entity} began {late / SECOND:.0f} s after {effect.condition} of {effect.entity}, so it can't be its cause"

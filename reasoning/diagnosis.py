@@ -9,7 +9,7 @@ import numpy as np
 from graph.live import LiveGraph
 from reasoning.compile import CompiledNetwork
 from reasoning.inference import Posteriors, posteriors
-from reasoning.network import Float64
+from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, DefectRule
 from schema.verdicts import DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom
 
@@ -87,9 +87,11 @@ def _root_cause(
 def _reached(compiled: CompiledNetwork, variable: int) -> Mapping[int, float]:
     """Variables below a cause with the strength of the strongest path to each."""
     found = {variable: 1.0}
-    for parent, child, strength in sorted(compiled.links, key=lambda link: link[1]):
-        if parent in found:
-            found[child] = max(found.get(child, 0.0), found[parent] * strength)
+    network = compiled.network
+    for child in network.order.tolist():
+        for parent, strength in zip(network.parents(child).tolist(), network.strengths(child).tolist(), strict=True):
+            if parent in found:
+                found[child] = max(found.get(child, 0.0), found[parent] * strength)
     return found
 
 

@@ -1,8 +1,12 @@
 """What can go wrong while reasoning.
 
 ReasoningError
-├── InvalidNetworkError       a probability is not one, or links form a cycle
-└── InconsistentEvidenceError no world agrees with the findings
+├── InvalidNetworkError        a probability is not one, arrays do not fit, or links form a cycle
+├── InvalidEvidenceError       evidence that is not a number, or as many values as there are no variables
+├── InconsistentEvidenceError  no world agrees with the findings
+└── UnknownVariableError       a defect or condition that the compiled network does not hold
+
+A network too wide to solve exactly is no error: inference then approximates and says so (`Posteriors.exact`).
 """
 
 from __future__ import annotations
@@ -13,12 +17,24 @@ class ReasoningError(Exception):
 
 
 class InvalidNetworkError(ReasoningError):
-    """A probability is outside [0, 1] or not a number, or the links form a cycle."""
+    """A probability is outside [0, 1] or not a number, arrays do not fit, or the links form a cycle."""
+
+
+class InvalidEvidenceError(ReasoningError):
+    """Evidence that is not a number, or as many values as there are no variables."""
 
 
 class InconsistentEvidenceError(ReasoningError):
     """No world agrees with the findings. `variables`: those whose findings take part."""
 
-    def __init__(self, variables: list[int]) -> None:
-        super().__init__(f"No state of the estate agrees with the findings on {len(variables)} conditions.")
+    def __init__(self, variables: list[int], names: str = "") -> None:
+        which = f": {names}" if names else ""
+        super().__init__(f"No state of the estate agrees with the findings on {len(variables)} conditions{which}.")
         self.variables = variables
+
+
+class UnknownVariableError(ReasoningError, KeyError):
+    """No such defect or condition in the compiled network."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])

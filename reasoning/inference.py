@@ -7,87 +7,108 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning.belief_propagation import loopy_posteriors
-from reasoning.elimination import TooWideError, elimination_order, marginals, noisy_or_factors
-from reasoning.errors import InconsistentEvidenceError
-from reasoning.network import Bool, CausalNetwork, Float64, Int64, causal_network
+from reasoning.elimination import marginals, plan_elimination
+from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError
+from reasoning.native import compiled
+from reasoning.network import Bool, CausalNetwork, network_of
+from schema.batches import Float64, Int32, Int64
 
 WIDEST = 16
+MOST_CELLS = 1 << 22
+STRONGEST = 700.0
 
 
 @dataclass(frozen=True, slots=True)
 class Posteriors:
-    """`probability`: Float64[n], P(fires | evidence). `exact`: every component was solved exactly."""
+    """`probability`: Float64[n], P(holds | evidence). `exact`: every component was solved exactly."""
 
     probability: Float64
     exact: bool
 
 
 def posteriors(network: CausalNetwork, log_evidence: Float64, *, widest: int = WIDEST) -> Posteriors:
-    """P(variable fires | evidence) for every variable.
+    """P(variable holds | evidence) for every variable.
 
-    log_evidence: Float64[n], log P(observed | fires) - log P(observed | does not fire); 0 where unknown.
-    Raises InconsistentEvidenceError when every world is ruled out. After Pearl (1988), ch. 4; docs/reasoning.md.
+    log_evidence: Float64[n], log P(observed | holds) - log P(observed | does not hold); 0 where unknown.
+    Raises InvalidEvidenceError, and InconsistentEvidenceError when every world is ruled out. docs/reasoning.md.
     """
-    if np.isnan(log_evidence).any():
-        raise InconsistentEvidenceError(np.flatnonzero(np.isnan(log_evidence)).tolist())
-    evidence = np.clip(log_evidence, -700.0, 700.0)
-    relevant = _relevant(network, evidence)
-    found, exact = np.empty(len(network)), True
-    for part in _components(network, relevant):
-        solved, was_exact = _solve(network, part, evidence, widest)
-        found[part] = solved
-        exact &= was_exact
-    _fill_forward(network, relevant, found)
+    if log_evidence.size != len(network):
+        raise InvalidEvidenceError(f"A network of {len(network)} variables needs as many values of evidence, not {log_evidence.size}.")
+    wrong = np.flatnonzero(np.isnan(log_evidence))
+    if wrong.size:
+        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: 0 says that nothing is known.")
+    relevant = relevant_variables(network.order, network.parent_ptr, network.parent, log_evidence)
+    found, exact = np.full(len(network), np.nan), True
+    part_of = parts(relevant, network.parent_ptr, network.parent)
+    by_part = np.flatnonzero(relevant)[np.argsort(part_of[relevant], kind="stable")]
+    for part in np.split(by_part, np.flatnonzero(np.diff(part_of[by_part])) + 1):
+        if part.size:
+            found[part], was_exact = _solve(network, part, log_evidence, widest)
+            exact &= was_exact
+    fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, found)
     return Posteriors(found, exact)
 
 
-def _relevant(network: CausalNetwork, evidence: Float64) -> Bool:
-    """Variables with evidence on themselves or below: the others are barren and only follow their parents."""
-    relevant: Bool = np.asarray(evidence != 0.0, dtype=np.bool_)
-    for v in range(len(network) - 1, -1, -1):
-        if relevant[v]:
-            relevant[network.parents(v)] = True
+def _solve(network: CausalNetwork, part: Int64, log_evidence: Float64, widest: int) -> tuple[Float64, bool]:
+    local = np.full(len(network), -1, np.int32)
+    local[part] = np.arange(part.size, dtype=np.int32)
+    inside = local[network.effect] >= 0
+    sub = network_of(
+        network.leak[part],
+        local[network.parent[inside]],
+        local[network.effect[inside]],
+        network.strength[inside],
+        network.cluster[part],
+        network.is_defect[part],
+    )
+    plan = plan_elimination(sub.parent_ptr, sub.parent, widest, MOST_CELLS)
+    if plan is None:
+        return loopy_posteriors(sub, np.clip(log_evidence[part], -STRONGEST, STRONGEST)), False
+    try:
+        odds, _ = marginals(plan, sub.leak, sub.parent_ptr, sub.strength, log_evidence[part])
+    except InconsistentEvidenceError as trouble:
+        raise InconsistentEvidenceError(part[trouble.variables].tolist()) from None
+    return 1.0 / (1.0 + np.exp(-odds)), True
+
+
+@compiled
+def relevant_variables(order: Int64, parent_ptr: Int64, parent: Int32, log_evidence: Float64) -> Bool:
+    """Variables with evidence on themselves or below, bool[n]: the others are barren and only follow their parents."""
+    relevant: Bool = np.asarray(log_evidence != 0.0)
+    for place in range(order.size - 1, -1, -1):
+        if relevant[order[place]]:
+            for link in range(parent_ptr[order[place]], parent_ptr[order[place] + 1]):
+                relevant[parent[link]] = True
     return relevant
 
 
-def _components(network: CausalNetwork, relevant: Bool) -> list[Int64]:
-    leader = np.arange(len(network))
-
-    def find(v: int) -> int:
-        while leader[v] != v:
-            leader[v] = leader[leader[v]]
-            v = int(leader[v])
-        return v
-
-    members = np.flatnonzero(relevant)
-    for v in members.tolist():
-        for u in network.parents(v).tolist():
-            leader[find(u)] = find(v)
-    groups: dict[int, list[int]] = {}
-    for v in members.tolist():
-        groups.setdefault(find(v), []).append(v)
-    return [np.array(group, dtype=np.int64) for group in groups.values()]
-
-
-def _solve(network: CausalNetwork, part: Int64, evidence: Float64, widest: int) -> tuple[Float64, bool]:
-    local = {v: place for place, v in enumerate(part.tolist())}
-    parents = [[local[u] for u in network.parents(v).tolist()] for v in part.tolist()]
-    strengths = [network.strengths(v).tolist() for v in part.tolist()]
-    leak = network.leak[part].tolist()
-    count, factors = noisy_or_factors(leak, parents, strengths, evidence[part].tolist())
-    try:
-        order = elimination_order(count, [factor.scope for factor in factors], widest)
-    except TooWideError:
-        links = [(u, x, w) for x, (us, ws) in enumerate(zip(parents, strengths, strict=True)) for u, w in zip(us, ws, strict=True)]
-        return loopy_posteriors(causal_network(network.leak[part], links), evidence[part]), False
-    try:
-        solved, _ = marginals(count, factors, order)
-    except InconsistentEvidenceError:
-        raise InconsistentEvidenceError([v for v in part.tolist() if evidence[v] != 0.0]) from None
-    return solved[: len(part)], True
+@compiled
+def parts(chosen: Bool, parent_ptr: Int64, parent: Int32) -> Int64:
+    """The connected part of each chosen variable, named by its lowest variable: Int64[n]."""
+    leader = np.arange(chosen.size)
+    for variable in range(chosen.size):
+        if not chosen[variable]:
+            continue
+        for link in range(parent_ptr[variable], parent_ptr[variable + 1]):
+            one, other = variable, parent[link]
+            while leader[one] != one:
+                leader[one] = leader[leader[one]]
+                one = leader[one]
+            while leader[other] != other:
+                leader[other] = leader[leader[other]]
+                other = leader[other]
+            leader[max(one, other)] = min(one, other)
+    for variable in range(chosen.size):
+        leader[variable] = leader[leader[variable]]
+    return leader
 
 
-def _fill_forward(network: CausalNetwork, relevant: Bool, found: Float64) -> None:
-    """Barren variables, in causal order, by their parents' posteriors taken as independent: they carry no evidence."""
-    for v in np.flatnonzero(~relevant).tolist():
-        found[v] = 1.0 - (1.0 - network.leak[v]) * float(np.prod(1.0 - network.strengths(v) * found[network.parents(v)]))
+@compiled
+def fill_forward(order: Int64, parent_ptr: Int64, parent: Int32, strength: Float64, leak: Float64, found: Float64) -> None:
+    """Gives barren variables (NaN in `found`) the probability that follows from their parents', taken as independent."""
+    for variable in order:
+        if np.isnan(found[variable]):
+            silence = 1.0 - leak[variable]
+            for link in range(parent_ptr[variable], parent_ptr[variable + 1]):
+                silence *= 1.0 - strength[link] * found[parent[link]]
+            found[variable] = 1.0 - silence

@@ -8,32 +8,33 @@ import numpy as np
 
 from reasoning.compile import CompiledNetwork, Name
 from reasoning.inference import posteriors
-from reasoning.network import Bool, CausalNetwork, Float64, causal_network
+from reasoning.network import Bool, CausalNetwork, network_of
+from schema.batches import Float64
 from schema.verdicts import ConditionRef, DefectRef, Effect, Impact, Intervention, WhatIf
 
 SMALLEST_EFFECT = 1e-3
 
 
-def force(compiled: CompiledNetwork, values: Mapping[int, bool]) -> CausalNetwork:
+def force(network: CausalNetwork, values: Mapping[int, bool]) -> CausalNetwork:
     """The network in which the given variables are held: no link leads into them."""
-    leak = compiled.network.leak.copy()
-    for variable, value in values.items():
-        leak[variable] = float(value)
-    return causal_network(leak, [link for link in compiled.links if link[1] not in values])
+    leak = network.leak.copy()
+    leak[list(values)] = [float(value) for value in values.values()]
+    free = ~np.isin(network.effect, list(values))
+    return network_of(leak, network.parent[free], network.effect[free], network.strength[free], network.cluster, network.is_defect)
 
 
 def descendants(network: CausalNetwork, roots: Mapping[int, bool]) -> Bool:
     """The variables that the roots can influence, themselves included."""
     below = np.zeros(len(network), dtype=np.bool_)
     below[list(roots)] = True
-    for variable in range(len(network)):
+    for variable in network.order.tolist():
         below[variable] |= bool(below[network.parents(variable)].any())
     return below
 
 
 def forced_probabilities(compiled: CompiledNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Float64:
     """P(each variable | do(values), evidence on what they can't influence). What they influence is predicted, not observed."""
-    network = force(compiled, values)
+    network = force(compiled.network, values)
     below = descendants(network, values)
     # Predictions are wanted for every descendant: a whisper of evidence makes them part of the exact solution.
     evidence = np.where(below, 1e-12, log_evidence)

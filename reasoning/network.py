@@ -1,35 +1,49 @@
-"""A causal network: binary variables joined by leaky noisy-OR links (Pearl 1988, ch. 4). A solver needs nothing else."""
+"""A causal network as arrays: binary variables, each a leaky noisy-OR of its parents (Pearl 1988, ch. 4). It knows no names.
+
+P(x = 0 | parents) = (1 - leak) * product over the links i of (1 - strength_i) ** parent_i
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasoning.errors import InvalidNetworkError
+from reasoning.native import compiled
+from schema.batches import Float64, Int32, Int64
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class CausalNetwork:
-    """n variables. `leak`: Float64[n], P(fires | no parent fired); of a root, its prior. Parents in CSR form:
+    """n variables and m links, read-only, acyclic; made by `network_of` or `causal_network`.
 
-    `parent_ptr`: Int64[n + 1], `parent`: Int64[m] with parent < child (variables stand in causal order), `strength`: Float64[m].
+    leak: Float64[n], P(x | no parent holds): the prior of a defect. Links stand grouped by their effect:
+    parent_ptr: Int64[n + 1], parent: Int32[m], strength: Float64[m]. child_ptr: Int64[n + 1] and child_link: Int64[m]
+    list the links by their cause; effect: Int32[m] is the end of each. cluster: Int32[n], the entity of a variable.
+    is_defect: bool[n]. order: Int64[n], causes before effects.
     """
 
     leak: Float64
     parent_ptr: Int64
-    parent: Int64
+    parent: Int32
     strength: Float64
+    effect: Int32
+    child_ptr: Int64
+    child_link: Int64
+    cluster: Int32
+    is_defect: Bool
+    order: Int64
 
     def __len__(self) -> int:
-        return len(self.leak)
+        return self.leak.size
 
-    def parents(self, variable: int) -> Int64:
+    def parents(self, variable: int) -> Int32:
         """The parents of a variable."""
         return self.parent[self.parent_ptr[variable] : self.parent_ptr[variable + 1]]
 
@@ -38,22 +52,90 @@ class CausalNetwork:
         return self.strength[self.parent_ptr[variable] : self.parent_ptr[variable + 1]]
 
 
-def causal_network(leak: Float64, links: list[tuple[int, int, float]]) -> CausalNetwork:
-    """A network from (parent, child, strength) links. Raises InvalidNetworkError."""
-    if not np.all((leak >= 0.0) & (leak <= 1.0)):
-        raise InvalidNetworkError("A leak or prior is not a probability between 0 and 1.")
-    if any(not 0.0 <= strength <= 1.0 for _, _, strength in links):
-        raise InvalidNetworkError("A link's strength is not a probability between 0 and 1.")
-    if any(parent >= child for parent, child, _ in links):
-        raise InvalidNetworkError("A link runs against the causal order: the links form a cycle.")
-    ordered = sorted((child, parent, strength) for parent, child, strength in links if strength > 0.0)
-    children = np.array([child for child, _, _ in ordered], dtype=np.int64)
-    network = CausalNetwork(
-        leak=leak.astype(np.float64),
-        parent_ptr=np.searchsorted(children, np.arange(len(leak) + 1)).astype(np.int64),
-        parent=np.array([parent for _, parent, _ in ordered], dtype=np.int64),
-        strength=np.array([strength for _, _, strength in ordered], dtype=np.float64),
-    )
-    for array in (network.leak, network.parent_ptr, network.parent, network.strength):
-        array.setflags(write=False)
-    return network
+def network_of(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> CausalNetwork:
+    """A network from links in any order. Parallel links become one of the same effect; links of strength 0 vanish.
+
+    Raises InvalidNetworkError: wrong shapes, NaN or no probabilities, ends that do not exist, a defect with a cause, a cycle.
+    """
+    _check(leak, cause, effect, strength, cluster, is_defect)
+    cause, effect, strength = _merged(leak.size, cause, effect, strength)
+    parent_ptr = _starts(effect, leak.size)
+    child_link = np.lexsort((effect, cause)).astype(np.int64)
+    child_ptr = _starts(cause, leak.size)
+    order = topological_order(parent_ptr, child_ptr, child_link, effect)
+    if order.size < leak.size:
+        missing = np.setdiff1d(np.arange(leak.size), order)
+        raise InvalidNetworkError(f"The network has a cycle among its variables {missing[:5].tolist()}: take out its feedback links first (reasoning.cycles).")
+    parts = (np.array(leak, np.float64), parent_ptr, cause, strength, effect, child_ptr, child_link, np.array(cluster, np.int32), np.array(is_defect), order)
+    return CausalNetwork(*(_read_only(part) for part in parts))
+
+
+def causal_network(leak: Float64, links: Sequence[tuple[int, int, float]]) -> CausalNetwork:
+    """A network from (parent, child, strength) links in any order, each variable an entity of its own. Raises InvalidNetworkError."""
+    ends = np.array([link[:2] for link in links], np.int32).reshape(-1, 2)
+    strength = np.array([link[2] for link in links], np.float64)
+    return network_of(leak, ends[:, 0], ends[:, 1], strength, np.arange(leak.size, dtype=np.int32), np.zeros(leak.size, np.bool_))
+
+
+@compiled
+def topological_order(parent_ptr: Int64, child_ptr: Int64, child_link: Int64, effect: Int32) -> Int64:
+    """Causes before effects, in Kahn's order from the lowest variable; shorter than n when there is a cycle."""
+    variables = parent_ptr.size - 1
+    waiting = parent_ptr[1:] - parent_ptr[:-1]
+    order = np.empty(variables, np.int64)
+    filled = 0
+    for variable in range(variables):
+        if waiting[variable] == 0:
+            order[filled] = variable
+            filled += 1
+    at = 0
+    while at < filled:
+        for position in range(child_ptr[order[at]], child_ptr[order[at] + 1]):
+            child = effect[child_link[position]]
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                order[filled] = child
+                filled += 1
+        at += 1
+    return order[:filled].copy()
+
+
+def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> None:
+    variables, links = leak.size, cause.size
+    if cluster.size != variables or is_defect.size != variables:
+        raise InvalidNetworkError(f"A network of {variables} variables needs as many clusters and defect marks, not {cluster.size} and {is_defect.size}.")
+    if effect.size != links or strength.size != links:
+        raise InvalidNetworkError(f"A network of {links} links needs as many effects and strengths, not {effect.size} and {strength.size}.")
+    for what, values in (("leak", leak), ("strength", strength)):
+        wrong = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
+        if wrong.size:
+            raise InvalidNetworkError(f"The {what} at index {wrong[0]} is {values[wrong[0]]}: a probability between 0 and 1 is needed.")
+    for what, ends in (("cause", cause), ("effect", effect)):
+        wrong = np.flatnonzero((ends < 0) | (ends >= variables))
+        if wrong.size:
+            raise InvalidNetworkError(f"The {what} of link {wrong[0]} is variable {ends[wrong[0]]}, but there are only {variables}.")
+    wrong = np.flatnonzero(is_defect[effect]) if links else np.empty(0, np.int64)
+    if wrong.size:
+        raise InvalidNetworkError(f"Link {wrong[0]} is a cause of defect {effect[wrong[0]]}: a defect has no causes.")
+
+
+def _merged(variables: int, cause: Int32, effect: Int32, strength: Float64) -> tuple[Int32, Int32, Float64]:
+    key = effect.astype(np.int64) * variables + cause
+    kept = np.flatnonzero(strength > 0.0)
+    order = kept[np.lexsort((strength[kept], key[kept]))]
+    if not order.size:
+        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
+    key, first = np.unique(key[order], return_index=True)
+    survival = np.multiply.reduceat(1.0 - strength[order], first)
+    alone = np.diff(np.append(first, order.size)) == 1
+    combined = np.where(alone, strength[order[first]], 1.0 - survival)
+    return (key % variables).astype(np.int32), (key // variables).astype(np.int32), combined
+
+
+def _starts(ends: Int32, variables: int) -> Int64:
+    return np.concatenate(([0], np.cumsum(np.bincount(ends, minlength=variables)))).astype(np.int64)
+
+
+def _read_only(values: NDArray[Any]) -> NDArray[Any]:
+    values.setflags(write=False)
+    return values
