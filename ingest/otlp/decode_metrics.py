@@ -80,7 +80,7 @@ def _data_points(metric: Metric) -> Iterator[tuple[PointKind, Any]]:
 
 
 def _add(points: _Points, refused: Counter[str], resource: int, metric: Metric, kind: PointKind, point: Any) -> None:
-    if not 0 < point.time_unix_nano < 1 << 62:
+    if not 0 < point.time_unix_nano < 1 << 62 or point.start_time_unix_nano >= 1 << 62:
         refused["a point without a time"] += 1
         return
     if point.flags & NO_VALUE:
@@ -108,6 +108,14 @@ def _buckets(point: Any) -> list[tuple[float, float]]:
     """(count, upper bound) of each bucket; exponential ones by their base (metrics/v1, ExponentialHistogramDataPoint)."""
     if not isinstance(point, ExponentialHistogramDataPoint):
         return list(zip(map(float, point.bucket_counts), [*point.explicit_bounds, math.inf], strict=False))
-    base = 2.0 ** (2.0**-point.scale)
-    positive = [(float(number), base ** (point.positive.offset + i + 1)) for i, number in enumerate(point.positive.bucket_counts) if number]
+    first = point.positive.offset + 1
+    positive = [(float(number), _exponential_bound(first + i, point.scale)) for i, number in enumerate(point.positive.bucket_counts) if number]
     return [(float(point.zero_count), point.zero_threshold), *positive] if point.zero_count else positive
+
+
+def _exponential_bound(index: int, scale: int) -> float:
+    """2 ** (index / 2 ** scale), infinite where a float can't hold it."""
+    try:
+        return math.exp2(math.ldexp(index, -scale))
+    except OverflowError:
+        return math.inf if index > 0 else 0.0

@@ -9,7 +9,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ingest.otlp.columns import Rejections, SparseText, Strings, frozen, rejections, resource_of, text_of
-from schema.batches import Resource, SpanBatch
+from schema.batches import Resource, SpanBatch, SpanKind, StatusCode
+
+_KINDS, _CODES = frozenset(map(int, SpanKind)), frozenset(map(int, StatusCode))
 
 
 def decode_traces(message: ExportTraceServiceRequest) -> tuple[SpanBatch, Rejections]:
@@ -32,7 +34,11 @@ def decode_traces(message: ExportTraceServiceRequest) -> tuple[SpanBatch, Reject
                 row = len(rows)
                 rows.append(_row(span, resource, strings))
                 attributes.put(row, span.attributes)
-                links.extend((row, *_halves(link.trace_id), int.from_bytes(link.span_id, "big")) for link in span.links)
+                links.extend(
+                    (row, *_halves(link.trace_id), int.from_bytes(link.span_id, "big"))
+                    for link in span.links
+                    if len(link.trace_id) == 16 and len(link.span_id) == 8
+                )
                 exceptions.extend((row, strings.index(_exception_type(event))) for event in span.events if event.name == "exception")
     table = np.array(rows, dtype=np.uint64).reshape(-1, 10)
     link_table = np.array(links, dtype=np.uint64).reshape(-1, 4)
@@ -80,8 +86,8 @@ def _row(span: Span, resource: int, strings: Strings) -> tuple[int, ...]:
         int.from_bytes(span.span_id, "big"),
         int.from_bytes(span.parent_span_id, "big"),
         strings.index(span.name),
-        min(int(span.kind), 5),
-        min(int(span.status.code), 2),
+        span.kind if int(span.kind) in _KINDS else SpanKind.UNSPECIFIED,
+        span.status.code if int(span.status.code) in _CODES else StatusCode.UNSET,
         span.start_time_unix_nano,
         span.end_time_unix_nano,
     )

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from ingest.errors import RecordingError
 from ingest.otlp.decode_logs import decode_logs
 from ingest.otlp.decode_metrics import decode_metrics
 from ingest.otlp.decode_traces import decode_traces
@@ -22,10 +23,6 @@ from ingest.otlp.json import JsonError, Request, parse_any
 from schema.batches import Batch, SpanBatch
 
 LARGEST_MESSAGE = 256 << 20
-
-
-class RecordingError(Exception):
-    """A recording that can't be read further; what came before was yielded."""
 
 
 def read_recording(paths: Sequence[Path]) -> Iterator[Batch]:
@@ -97,7 +94,8 @@ def _message(path: Path, offset: int, body: bytes) -> Request:
             continue
         if len(batch) and not refused.count:
             return message
-        best = best or (message if len(batch) else None)
+        # An export without rows is legal, whichever signal it was of.
+        best = best or (message if len(batch) or not refused.count else None)
     if best is None:
         raise RecordingError(f"{path}: the message at byte {offset} is no OTLP export request.")
     return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+DEEPEST_VALUE = 32
 
 Request = ExportTraceServiceRequest | ExportMetricsServiceRequest | ExportLogsServiceRequest
 
@@ -65,9 +68,9 @@ def traces_of(body: dict[str, Any]) -> ExportTraceServiceRequest:
             resource_spans=[
                 ResourceSpans(
                     resource=_resource(group),
-                    scope_spans=[ScopeSpans(spans=[_span(each) for each in scope.get("spans", ())]) for scope in group.get("scopeSpans", ())],
+                    scope_spans=[ScopeSpans(spans=[_span(each) for each in scope.get("spans") or ()]) for scope in group.get("scopeSpans") or ()],
                 )
-                for group in body.get("resourceSpans", ())
+                for group in body.get("resourceSpans") or ()
             ]
         )
 
@@ -79,9 +82,9 @@ def metrics_of(body: dict[str, Any]) -> ExportMetricsServiceRequest:
             resource_metrics=[
                 ResourceMetrics(
                     resource=_resource(group),
-                    scope_metrics=[ScopeMetrics(metrics=[_metric(each) for each in scope.get("metrics", ())]) for scope in group.get("scopeMetrics", ())],
+                    scope_metrics=[ScopeMetrics(metrics=[_metric(each) for each in scope.get("metrics") or ()]) for scope in group.get("scopeMetrics") or ()],
                 )
-                for group in body.get("resourceMetrics", ())
+                for group in body.get("resourceMetrics") or ()
             ]
         )
 
@@ -93,9 +96,9 @@ def logs_of(body: dict[str, Any]) -> ExportLogsServiceRequest:
             resource_logs=[
                 ResourceLogs(
                     resource=_resource(group),
-                    scope_logs=[ScopeLogs(log_records=[_record(each) for each in scope.get("logRecords", ())]) for scope in group.get("scopeLogs", ())],
+                    scope_logs=[ScopeLogs(log_records=[_record(each) for each in scope.get("logRecords") or ()]) for scope in group.get("scopeLogs") or ()],
                 )
-                for group in body.get("resourceLogs", ())
+                for group in body.get("resourceLogs") or ()
             ]
         )
 
@@ -125,59 +128,72 @@ def _resource(group: dict[str, Any]) -> Resource:
     return Resource(attributes=_attributes((group.get("resource") or {}).get("attributes")))
 
 
-def _attributes(pairs: list[dict[str, Any]] | None) -> list[KeyValue]:
-    return [KeyValue(key=pair["key"], value=_value(pair.get("value"))) for pair in pairs or ()]
+def _attributes(pairs: list[dict[str, Any]] | None, depth: int = 0) -> list[KeyValue]:
+    return [KeyValue(key=pair["key"], value=_value(pair.get("value"), depth)) for pair in pairs or ()]
 
 
-def _value(value: dict[str, Any] | None) -> AnyValue:
+def _value(value: dict[str, Any] | None, depth: int = 0) -> AnyValue:
     if not value:
         return AnyValue()
+    if depth > DEEPEST_VALUE:
+        raise JsonError(f"an attribute is nested deeper than {DEEPEST_VALUE}")
     kind, content = next(iter(value.items()))
-    return _VALUES.get(kind, lambda other: AnyValue(string_value=str(other)))(content)
+    if kind == "arrayValue":
+        return AnyValue(array_value=ArrayValue(values=[_value(each, depth + 1) for each in content.get("values") or ()]))
+    if kind == "kvlistValue":
+        return AnyValue(kvlist_value=KeyValueList(values=_attributes(content.get("values"), depth + 1)))
+    return _SCALARS[kind](content) if kind in _SCALARS else AnyValue()
 
 
-_VALUES: dict[str, Callable[[Any], AnyValue]] = {
+_SCALARS: dict[str, Callable[[Any], AnyValue]] = {
     "stringValue": lambda content: AnyValue(string_value=content),
     "intValue": lambda content: AnyValue(int_value=int(content)),
     "doubleValue": lambda content: AnyValue(double_value=float(content)),
     "boolValue": lambda content: AnyValue(bool_value=content),
-    "arrayValue": lambda content: AnyValue(array_value=ArrayValue(values=[_value(each) for each in content.get("values", ())])),
-    "kvlistValue": lambda content: AnyValue(kvlist_value=KeyValueList(values=_attributes(content.get("values")))),
+    "bytesValue": lambda content: AnyValue(bytes_value=base64.b64decode(content)),
 }
+
+
+def _id(text: str | None) -> bytes:
+    """A trace or span id; what is not hex becomes an id of no valid length, so that only the item that has it is refused."""
+    try:
+        return bytes.fromhex(text or "")
+    except ValueError:
+        return b"?"
 
 
 def _span(span: dict[str, Any]) -> Span:
     status = span.get("status") or {}
     return Span(
-        trace_id=bytes.fromhex(span.get("traceId", "")),
-        span_id=bytes.fromhex(span.get("spanId", "")),
-        parent_span_id=bytes.fromhex(span.get("parentSpanId") or ""),
-        name=span.get("name", ""),
-        kind=_enum(Span.SpanKind, span.get("kind", 0)),
-        start_time_unix_nano=int(span.get("startTimeUnixNano", 0)),
-        end_time_unix_nano=int(span.get("endTimeUnixNano", 0)),
+        trace_id=_id(span.get("traceId")),
+        span_id=_id(span.get("spanId")),
+        parent_span_id=_id(span.get("parentSpanId")),
+        name=span.get("name") or "",
+        kind=_enum(Span.SpanKind, span.get("kind") or 0),
+        start_time_unix_nano=int(span.get("startTimeUnixNano") or 0),
+        end_time_unix_nano=int(span.get("endTimeUnixNano") or 0),
         attributes=_attributes(span.get("attributes")),
-        events=[Span.Event(name=event.get("name", ""), attributes=_attributes(event.get("attributes"))) for event in span.get("events", ())],
-        links=[Span.Link(trace_id=bytes.fromhex(link.get("traceId", "")), span_id=bytes.fromhex(link.get("spanId", ""))) for link in span.get("links", ())],
-        status=Status(code=_enum(Status.StatusCode, status.get("code", 0))),
+        events=[Span.Event(name=event.get("name") or "", attributes=_attributes(event.get("attributes"))) for event in span.get("events") or ()],
+        links=[Span.Link(trace_id=_id(link.get("traceId")), span_id=_id(link.get("spanId"))) for link in span.get("links") or ()],
+        status=Status(code=_enum(Status.StatusCode, status.get("code") or 0)),
     )
 
 
 def _record(record: dict[str, Any]) -> LogRecord:
     return LogRecord(
-        time_unix_nano=int(record.get("timeUnixNano", 0)),
-        observed_time_unix_nano=int(record.get("observedTimeUnixNano", 0)),
-        severity_number=_enum(SeverityNumber, record.get("severityNumber", 0)),
+        time_unix_nano=int(record.get("timeUnixNano") or 0),
+        observed_time_unix_nano=int(record.get("observedTimeUnixNano") or 0),
+        severity_number=_enum(SeverityNumber, record.get("severityNumber") or 0),
         body=_value(record.get("body")),
         attributes=_attributes(record.get("attributes")),
-        trace_id=bytes.fromhex(record.get("traceId") or ""),
-        span_id=bytes.fromhex(record.get("spanId") or ""),
-        event_name=record.get("eventName", ""),
+        trace_id=_id(record.get("traceId")),
+        span_id=_id(record.get("spanId")),
+        event_name=record.get("eventName") or "",
     )
 
 
 def _metric(metric: dict[str, Any]) -> Metric:
-    message = Metric(name=metric.get("name", ""), unit=metric.get("unit") or "")
+    message = Metric(name=metric.get("name") or "", unit=metric.get("unit") or "")
     for shape, point in (("gauge", _number), ("sum", _number), ("histogram", _histogram), ("exponentialHistogram", _exponential), ("summary", _summary)):
         data = metric.get(shape)
         if data is None:
@@ -186,31 +202,31 @@ def _metric(metric: dict[str, Any]) -> Metric:
         target.SetInParent()
         if "aggregationTemporality" in data:
             target.aggregation_temporality = _enum(AggregationTemporality, data["aggregationTemporality"])
-        target.data_points.extend(point(each) for each in data.get("dataPoints", ()))
+        target.data_points.extend(point(each) for each in data.get("dataPoints") or ())
     return message
 
 
 def _common(point: dict[str, Any]) -> dict[str, Any]:
     return {
         "attributes": _attributes(point.get("attributes")),
-        "start_time_unix_nano": int(point.get("startTimeUnixNano", 0)),
-        "time_unix_nano": int(point.get("timeUnixNano", 0)),
-        "flags": int(point.get("flags", 0)),
+        "start_time_unix_nano": int(point.get("startTimeUnixNano") or 0),
+        "time_unix_nano": int(point.get("timeUnixNano") or 0),
+        "flags": int(point.get("flags") or 0),
     }
 
 
 def _number(point: dict[str, Any]) -> NumberDataPoint:
     if "asInt" in point:
         return NumberDataPoint(as_int=int(point["asInt"]), **_common(point))
-    return NumberDataPoint(as_double=float(point.get("asDouble", 0.0)), **_common(point))
+    return NumberDataPoint(as_double=float(point.get("asDouble") or 0.0), **_common(point))
 
 
 def _histogram(point: dict[str, Any]) -> HistogramDataPoint:
     return HistogramDataPoint(
-        count=int(point.get("count", 0)),
-        sum=float(point.get("sum", 0.0)),
-        bucket_counts=[int(number) for number in point.get("bucketCounts", ())],
-        explicit_bounds=[float(bound) for bound in point.get("explicitBounds", ())],
+        count=int(point.get("count") or 0),
+        sum=float(point.get("sum") or 0.0),
+        bucket_counts=[int(number) for number in point.get("bucketCounts") or ()],
+        explicit_bounds=[float(bound) for bound in point.get("explicitBounds") or ()],
         **_common(point),
     )
 
@@ -218,19 +234,19 @@ def _histogram(point: dict[str, Any]) -> HistogramDataPoint:
 def _exponential(point: dict[str, Any]) -> ExponentialHistogramDataPoint:
     positive = point.get("positive") or {}
     return ExponentialHistogramDataPoint(
-        count=int(point.get("count", 0)),
-        sum=float(point.get("sum", 0.0)),
-        scale=int(point.get("scale", 0)),
-        zero_count=int(point.get("zeroCount", 0)),
+        count=int(point.get("count") or 0),
+        sum=float(point.get("sum") or 0.0),
+        scale=int(point.get("scale") or 0),
+        zero_count=int(point.get("zeroCount") or 0),
         positive=ExponentialHistogramDataPoint.Buckets(
-            offset=int(positive.get("offset", 0)), bucket_counts=[int(number) for number in positive.get("bucketCounts", ())]
+            offset=int(positive.get("offset") or 0), bucket_counts=[int(number) for number in positive.get("bucketCounts") or ()]
         ),
         **_common(point),
     )
 
 
 def _summary(point: dict[str, Any]) -> SummaryDataPoint:
-    return SummaryDataPoint(count=int(point.get("count", 0)), sum=float(point.get("sum", 0.0)), **_common(point))
+    return SummaryDataPoint(count=int(point.get("count") or 0), sum=float(point.get("sum") or 0.0), **_common(point))
 
 
 def _enum(kind: Any, value: int | str) -> Any:
