@@ -41,8 +41,9 @@ READ: frozenset[str] = frozenset({
     "http.request.method", "http.response.status_code", "http.route", "url.full", "url.path", "error.type",
     "server.address", "server.port", "network.peer.address", "network.peer.port",
     "k8s.cluster.name", "k8s.namespace.name", "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.job.name", "k8s.replicaset.name",
-    "k8s.pod.name", "k8s.pod.uid", "k8s.pod.ip", "k8s.container.name", "k8s.node.name", "k8s.volume.name", "k8s.event.reason", "k8s.object.kind", "k8s.object.name",
-    "container.id", "container.name", "host.name", "host.id", "host.ip", "cloud.provider", "cloud.region", "cloud.availability_zone",
+    "k8s.pod.name", "k8s.pod.uid", "k8s.pod.ip", "k8s.container.name", "k8s.node.name", "k8s.volume.name", "k8s.event.reason",
+    "k8s.object.kind", "k8s.object.name", "k8s.object.fieldpath", "k8s.cronjob.name", "k8s.replicationcontroller.name",
+    "container.id", "container.name", "container.image.name", "container.image.tags", "host.name", "host.id", "host.ip", "cloud.provider", "cloud.region", "cloud.availability_zone",
     "deployment.environment.name", "exception.type", "exception.message", "exception.escaped",
 })  # fmt: skip
 """The canonical names that some part of Whence reads."""
