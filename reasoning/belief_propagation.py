@@ -1,43 +1,92 @@
-"""Damped loopy belief propagation on noisy-OR links, for the parts that are too wide for exact elimination. Approximate, and says so."""
+"""Loopy belief propagation on noisy-OR links: exact on trees, an estimate elsewhere. It decides which links matter (reasoning.regions)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from reasoning.network import CausalNetwork
-from schema.batches import Float64
+from reasoning.native import compiled
+from reasoning.network import Bool, CausalNetwork
+from schema.batches import Float64, Int32, Int64
 
-ROUNDS = 200
-DAMPING = 0.3
-TOLERANCE = 1e-6
+ROUNDS = 60
+TOLERANCE = 1e-4
+STRONGEST = 700.0  # exp of more does not fit a double
 
 
-def loopy_posteriors(network: CausalNetwork, log_evidence: Float64) -> Float64:
-    """P(fires | evidence) by two scalar messages a link: P(parent fires) down, log-likelihood ratio up (Pearl 1988, ch. 4).
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Of every link, Float64[m]: `down`, P(cause holds) without the effect's word; `up`, the log-likelihood ratio that the effect tells its cause.
 
-    network: n variables, m links. log_evidence: Float64[n]. Returns Float64[n].
+    log_odds: Float64[n], log P(1) / P(0) of every relevant variable, 0 of the others.
     """
-    n, child = len(network), np.repeat(np.arange(len(network)), np.diff(network.parent_ptr))
-    parent, strength = network.parent, network.strength
-    down = np.full(len(parent), 0.01)
-    up = np.zeros(len(parent))
-    for _ in range(ROUNDS):
-        silence = np.log1p(-np.minimum(strength * down, 1 - 1e-12))
-        total_silence = np.log1p(-np.minimum(network.leak, 1 - 1e-12)) + np.bincount(child, silence, n)
-        support = log_evidence + np.bincount(parent, up, n)
-        rest = np.exp(np.minimum(total_silence[child] - silence, 0.0))
-        ratio = np.exp(np.clip(support[child], -500, 500))
-        fired = rest * (1 - strength)
-        new_up = np.log((fired + (1 - fired) * ratio) / (rest + (1 - rest) * ratio))
-        prior = np.clip(1 - np.exp(total_silence), 1e-12, 1 - 1e-12)
-        own = np.log(prior / (1 - prior)) + support
-        new_down = 1 / (1 + np.exp(-np.clip(own[parent] - up, -500, 500)))
-        moved = max(float(np.abs(new_up - up).max(initial=0.0)), float(np.abs(new_down - down).max(initial=0.0)))
-        up = DAMPING * up + (1 - DAMPING) * new_up
-        down = DAMPING * down + (1 - DAMPING) * new_down
+
+    down: Float64
+    up: Float64
+    log_odds: Float64
+
+
+def propagate(network: CausalNetwork, log_evidence: Float64, relevant: Bool) -> Messages:
+    """Messages among the relevant variables (Pearl 1988, ch. 4): rounds up and down the causal order until nothing moves.
+
+    relevant: bool[n], closed under causes; what is left out carries no evidence. log_evidence: Float64[n].
+    """
+    down, up, log_odds = np.zeros(network.strength.size), np.zeros(network.strength.size), np.zeros(len(network))
+    order = network.order[relevant[network.order]]
+    evidence = np.clip(log_evidence, -STRONGEST, STRONGEST)
+    links = (network.parent_ptr, network.strength, network.child_ptr, network.child_link)
+    for each in range(ROUNDS):
+        moved = sweep(order, relevant, network.leak, *links, network.effect, evidence, 0.0 if each < ROUNDS // 4 else 0.5, down, up, log_odds)
         if moved < TOLERANCE:
             break
-    silence = np.log1p(-np.minimum(strength * down, 1 - 1e-12))
-    prior = np.clip(1 - np.exp(np.log1p(-np.minimum(network.leak, 1 - 1e-12)) + np.bincount(child, silence, n)), 1e-12, 1 - 1e-12)
-    belief = np.log(prior / (1 - prior)) + log_evidence + np.bincount(parent, up, n)
-    return np.asarray(1 / (1 + np.exp(-np.clip(belief, -500, 500))), dtype=np.float64)
+    return Messages(down, up, log_odds)
+
+
+@compiled
+def sweep(
+    order: Int64,
+    relevant: Bool,
+    leak: Float64,
+    parent_ptr: Int64,
+    strength: Float64,
+    child_ptr: Int64,
+    child_link: Int64,
+    effect: Int32,
+    evidence: Float64,
+    damping: float,
+    down: Float64,
+    up: Float64,
+    log_odds: Float64,
+) -> float:
+    """One round: messages down in causal order, then up against it. Fills down, up, log_odds; returns the largest move of an odds."""
+    least, moved = 1e-300, 0.0
+    for x in order:
+        silence = 1.0 - leak[x]
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            silence *= 1.0 - strength[link] * down[link]
+        odds = np.log(max(1.0 - silence, least)) - np.log(max(silence, least)) + evidence[x]
+        for position in range(child_ptr[x], child_ptr[x + 1]):
+            odds += up[child_link[position]]
+        moved = max(moved, abs(min(max(odds, -30.0), 30.0) - min(max(log_odds[x], -30.0), 30.0)))
+        log_odds[x] = odds
+        for position in range(child_ptr[x], child_ptr[x + 1]):
+            link = child_link[position]
+            if relevant[effect[link]]:
+                told = 1.0 / (1.0 + np.exp(min(max(up[link] - odds, -700.0), 700.0)))
+                down[link] = damping * down[link] + (1.0 - damping) * told
+    for place in range(order.size - 1, -1, -1):
+        x = order[place]
+        support, silence = evidence[x], 1.0 - leak[x]
+        for position in range(child_ptr[x], child_ptr[x + 1]):
+            support += up[child_link[position]]
+        support = min(max(support, -700.0), 700.0)
+        on, off = np.exp(min(support, 0.0)), np.exp(min(-support, 0.0))
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            silence *= max(1.0 - strength[link] * down[link], 1e-16)
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            rest = silence / max(1.0 - strength[link] * down[link], 1e-16)
+            fired = rest * (1.0 - strength[link])
+            told = np.log(max(fired * off + (1.0 - fired) * on, least)) - np.log(max(rest * off + (1.0 - rest) * on, least))
+            up[link] = damping * up[link] + (1.0 - damping) * told
+    return moved

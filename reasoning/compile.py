@@ -2,146 +2,255 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from math import exp
 
 import numpy as np
 
 from graph.live import LiveGraph
 from graph.topology import Relation, RelationKey
 from reasoning.cycles import feedback_links
-from reasoning.network import CausalNetwork, network_of
+from reasoning.network import Bool, CausalNetwork, merged_links, network_of
+from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
-from schema.knowledge import CausalKnowledge, PropagationRule, Toward
+from schema.knowledge import CausalKnowledge, PropagationRule, Strength, Toward
 from schema.verdicts import ConditionRef, DefectRef
 from schema.windows import Change
 
 HOUR = 3_600_000_000_000
+SECOND = 1_000_000_000
 PRIOR_HOURS = 1.0
 LARGEST_PRIOR = 0.2
+KNOWN_BEFORE = 90 * SECOND  # a relation is new only where both its ends were known for longer than this
 
 Name = ConditionRef | DefectRef
 LiveStrengths = Mapping[RelationKey, Mapping[str, float]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompiledNetwork:
-    """A network and what its variables stand for. `dropped_links`: feedback links left out to break cycles."""
+    """A network and what its n variables stand for.
 
-    network: CausalNetwork
+    cause, effect: Int32[k], strength: Float64[k]: all k links that could be, feedback links included. since: Int64[k], the event
+    time before which a link's relation did not exist, 0 where it always did. network: what of it is solved.
+    """
+
     names: tuple[Name, ...]
     index: Mapping[Name, int]
-    links: tuple[tuple[int, int, float], ...]
-    dropped_links: tuple[tuple[Name, Name], ...]
+    leak: Float64
+    cluster: Int32
+    is_defect: Bool
+    cause: Int32
+    effect: Int32
+    strength: Float64
+    since: Int64
+
+    @cached_property
+    def network(self) -> CausalNetwork:
+        """The network without its feedback links."""
+        kept = ~self.feedback
+        return network_of(self.leak, self.cause[kept], self.effect[kept], self.strength[kept], self.cluster, self.is_defect)
+
+    @cached_property
+    def feedback(self) -> Bool:
+        """The links left out because they close cycles, bool[k]."""
+        return feedback_links(len(self.names), self.cause, self.effect, self.strength)
+
+    @property
+    def dropped_links(self) -> tuple[tuple[Name, Name], ...]:
+        """The feedback links by name."""
+        return tuple((self.names[self.cause[link]], self.names[self.effect[link]]) for link in np.flatnonzero(self.feedback & (self.strength > 0.0)))
+
+    def without(self, links: Bool) -> CompiledNetwork:
+        """The same estate without some links, bool[k]; what they kept out of a cycle may stay now."""
+        return replace(self, strength=np.where(links, 0.0, self.strength)) if links.any() else self
+
+
+class NetworkCompiler:
+    """Keeps the structure as long as the graph's version stands; each window only priors and strengths are renewed."""
+
+    def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph) -> None:
+        self._knowledge = knowledge
+        self._graph = graph
+        self._structure: _Structure | None = None
+        self._version = -1
+
+    def compile(self, live: LiveStrengths, changes: Sequence[Change] = ()) -> CompiledNetwork:
+        """The network of the whole estate. `changes`: those of the last hour, which raise priors. `live`: what is known of relations now.
+
+        A relation's confidence is that of the last structural change.
+        """
+        if self._structure is None or self._version != self._graph.version:
+            self._structure, self._version = _structure(self._knowledge, self._graph), self._graph.version
+        found = self._structure
+        strength = merged_links(found.start, _strengths(found, live))
+        return CompiledNetwork(
+            found.names,
+            found.index,
+            self._leaks(found, changes),
+            found.cluster,
+            found.is_defect,
+            found.cause,
+            found.effect,
+            strength,
+            found.since,
+        )
+
+    def _leaks(self, found: _Structure, changes: Sequence[Change]) -> Float64:
+        """Changes raise the priors of defects of the entities they touch, the strongest counts, fading over an hour."""
+        factors: dict[int, float] = {}
+        for change in changes:
+            weight = exp(-max(self._graph.at - change.time, 0) / HOUR)
+            for ref in _touched(self._graph, self._graph.ref(change.entity)):
+                kind = self._knowledge.kinds.get(ref.kind)
+                for defect in kind.defects.values() if kind else ():
+                    place = found.index.get(DefectRef(ref, defect.name))
+                    if place is not None and change.kind.value in defect.raised_by:
+                        factors[place] = max(factors.get(place, 1.0), defect.raised_by[change.kind.value] ** weight)
+        leak = found.leak.copy()
+        for place, factor in factors.items():
+            leak[place] = min(leak[place] * factor, LARGEST_PRIOR)
+        return leak
+
+
+def compile_network(knowledge: CausalKnowledge, graph: LiveGraph, live: LiveStrengths, changes: Sequence[Change] = ()) -> CompiledNetwork:
+    """The network of the whole estate, once. Whoever asks again and again keeps a NetworkCompiler."""
+    return NetworkCompiler(knowledge, graph).compile(live, changes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
-    cause: Name
-    effect: Name
-    strength: float
+class _Structure:
+    """What does not change from window to window. Rows of links stand in ascending (effect, cause), parallel ones together.
 
-
-def compile_network(
-    knowledge: CausalKnowledge, graph: LiveGraph, live: LiveStrengths, changes: Sequence[Change] = (), *, skip: frozenset[tuple[Name, Name]] = frozenset()
-) -> CompiledNetwork:
-    """The network of the whole estate. `changes`: those of the last hour, which raise priors. `skip`: links that hard constraints forbid.
-
-    Feedback links are left out (reasoning.cycles).
+    start: Int64[k], the first row of each link. fixed: Float64[r], the strength of a row as long as nothing is known of its
+    relation; confidence: Float64[r]. live: for each relation whose strengths follow traffic, its share of members and its rows.
     """
-    probabilities: dict[Name, float] = {}
-    links: list[_Link] = []
-    raised = _raised(graph, changes)
-    for entity in graph.entities():
-        kind = knowledge.kinds.get(entity.ref.kind)
-        if kind is None:
-            continue
-        for defect in kind.defects.values():
-            factor = max((defect.raised_by.get(change, 1.0) ** weight for change, weight in raised.get(entity.ref, ())), default=1.0)
-            probabilities[DefectRef(entity.ref, defect.name)] = min(defect.prior_per_hour * PRIOR_HOURS * factor, LARGEST_PRIOR)
-        for condition in kind.conditions.values():
-            probabilities[ConditionRef(entity.ref, condition.name)] = condition.leak
-        for link in kind.links:
-            cause: Name = DefectRef(entity.ref, link.cause) if link.cause in kind.defects else ConditionRef(entity.ref, link.cause)
-            links.append(_Link(cause, ConditionRef(entity.ref, link.effect), link.strength))
-    links.extend(_propagated(knowledge, graph, live))
-    kept = [link for link in links if (link.cause, link.effect) not in skip and link.strength > 0.0]
-    return _arrange(probabilities, _merged(kept))
+
+    names: tuple[Name, ...]
+    index: Mapping[Name, int]
+    leak: Float64
+    cluster: Int32
+    is_defect: Bool
+    cause: Int32
+    effect: Int32
+    since: Int64
+    start: Int64
+    fixed: Float64
+    confidence: Float64
+    live: tuple[tuple[RelationKey, float, tuple[tuple[int, Strength], ...]], ...]
 
 
-def _raised(graph: LiveGraph, changes: Sequence[Change]) -> dict[EntityRef, list[tuple[str, float]]]:
-    """Changes that touch an entity: its own, and those of its service, pods and containers, fading over an hour."""
-    found: dict[EntityRef, list[tuple[str, float]]] = {}
-    for change in changes:
-        weight = math.exp(-max(graph.at - change.time, 0) / HOUR)
-        ref = graph.ref(change.entity)
-        service = graph.service_of(ref)
-        for each in {ref, service} - {None}:
-            assert each is not None
-            found.setdefault(each, []).append((change.kind.value, weight))
-            for relation in graph.relations(target=each, kind="part_of"):
-                found.setdefault(relation.key.source, []).append((change.kind.value, weight))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Row:
+    cause: int
+    effect: int
+    strength: Strength | None  # None where it is fixed
+    fixed: float
+    confidence: float
+    since: int
+    relation: tuple[RelationKey, float] | None
 
 
-def _propagated(knowledge: CausalKnowledge, graph: LiveGraph, live: LiveStrengths) -> Iterator[_Link]:
-    rules: dict[str, list[PropagationRule]] = {}
+def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
+    first_seen = {entity.ref: entity.first_seen for entity in graph.entities() if entity.ref.kind in knowledge.kinds}
+    first: dict[EntityRef, int] = {}
+    names: list[Name] = []
+    leak: list[float] = []
+    for ref in first_seen:
+        kind = knowledge.kinds[ref.kind]
+        first[ref] = len(names)
+        names.extend(DefectRef(ref, name) for name in kind.defects)
+        leak.extend(min(defect.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) for defect in kind.defects.values())
+        names.extend(ConditionRef(ref, name) for name in kind.conditions)
+        leak.extend(condition.leak for condition in kind.conditions.values())
+    offsets = _offsets(knowledge)
+    rows = sorted(chain(_own(knowledge, first, offsets), _propagated(knowledge, graph, first_seen, first, offsets)), key=lambda row: (row.effect, row.cause))
+    cause, effect = np.array([row.cause for row in rows], np.int32), np.array([row.effect for row in rows], np.int32)
+    start = np.flatnonzero(np.append(True, (np.diff(cause) != 0) | (np.diff(effect) != 0))) if rows else np.empty(0, np.int64)
+    since = np.array([row.since for row in rows], np.int64)
+    return _Structure(
+        names=tuple(names),
+        index={name: place for place, name in enumerate(names)},
+        leak=np.array(leak, np.float64),
+        cluster=np.repeat(np.arange(len(first), dtype=np.int32), np.diff([*first.values(), len(names)])),
+        is_defect=np.array([isinstance(name, DefectRef) for name in names], np.bool_),
+        cause=cause[start],
+        effect=effect[start],
+        since=np.minimum.reduceat(since, start) if rows else since,
+        start=start,
+        fixed=np.array([row.fixed for row in rows], np.float64),
+        confidence=np.array([row.confidence for row in rows], np.float64),
+        live=_by_relation(rows),
+    )
+
+
+def _offsets(knowledge: CausalKnowledge) -> dict[str, dict[str, int]]:
+    """Where each defect and condition of a kind stands among the variables of its entity."""
+    return {name: {each: place for place, each in enumerate([*kind.defects, *kind.conditions])} for name, kind in knowledge.kinds.items()}
+
+
+def _own(knowledge: CausalKnowledge, first: Mapping[EntityRef, int], offsets: Mapping[str, Mapping[str, int]]) -> Iterator[_Row]:
+    for ref, base in first.items():
+        at = offsets[ref.kind]
+        for link in knowledge.kinds[ref.kind].links:
+            yield _Row(base + at[link.cause], base + at[link.effect], None, link.strength, 1.0, 0, None)
+
+
+def _propagated(
+    knowledge: CausalKnowledge,
+    graph: LiveGraph,
+    first_seen: Mapping[EntityRef, int],
+    first: Mapping[EntityRef, int],
+    offsets: Mapping[str, Mapping[str, int]],
+) -> Iterator[_Row]:
+    rules: dict[tuple[str, str, str], list[PropagationRule]] = {}
     for rule in knowledge.propagation:
-        rules.setdefault(rule.relation, []).append(rule)
+        ends = (rule.to_kind, rule.from_kind) if rule.toward == Toward.SOURCE else (rule.from_kind, rule.to_kind)
+        rules.setdefault((ends[0], rule.relation, ends[1]), []).append(rule)
     relations = graph.relations()
     members: dict[tuple[EntityRef, str], int] = {}
     for relation in relations:
         members[relation.key.source, relation.key.kind] = members.get((relation.key.source, relation.key.kind), 0) + 1
     for relation in relations:
-        for rule in rules.get(relation.key.kind, ()):
-            link = _apply(rule, relation, live, members, knowledge)
-            if link is not None:
-                yield link
+        key = relation.key
+        share = 1.0 / members[key.source, key.kind]
+        for rule in rules.get((key.source.kind, key.kind, key.target.kind), ()):
+            from_ref, to_ref = (key.target, key.source) if rule.toward == Toward.SOURCE else (key.source, key.target)
+            cause, effect = first[from_ref] + offsets[from_ref.kind][rule.cause], first[to_ref] + offsets[to_ref.kind][rule.effect]
+            fixed = rule.strength.under({"share_of_members": share})
+            follows = rule.strength if rule.strength.needs - {"share_of_members"} else None
+            yield _Row(cause, effect, follows, fixed, relation.confidence, _since(relation, first_seen), (key, share))
 
 
-def _apply(
-    rule: PropagationRule, relation: Relation, live: LiveStrengths, members: Mapping[tuple[EntityRef, str], int], knowledge: CausalKnowledge
-) -> _Link | None:
-    key = relation.key
-    from_ref, to_ref = (key.target, key.source) if rule.toward == Toward.SOURCE else (key.source, key.target)
-    if (from_ref.kind, to_ref.kind) != (rule.from_kind, rule.to_kind):
-        return None
-    known = {**live.get(key, {}), "share_of_members": 1.0 / members[key.source, key.kind]}
-    strength = rule.strength.under(known) * relation.confidence
-    cause: Name = DefectRef(from_ref, rule.cause) if rule.cause in knowledge.kinds[rule.from_kind].defects else ConditionRef(from_ref, rule.cause)
-    return _Link(cause, ConditionRef(to_ref, rule.effect), strength)
+def _since(relation: Relation, first_seen: Mapping[EntityRef, int]) -> int:
+    """When a relation between entities that were known before came to be, 0 where it is as old as they are known."""
+    known = max(first_seen[relation.key.source], first_seen[relation.key.target])
+    return relation.first_seen if relation.first_seen > known + KNOWN_BEFORE else 0
 
 
-def _merged(links: Sequence[_Link]) -> list[_Link]:
-    """Parallel links become one by noisy-OR."""
-    silence: dict[tuple[Name, Name], float] = {}
-    for link in links:
-        silence[link.cause, link.effect] = silence.get((link.cause, link.effect), 1.0) * (1.0 - link.strength)
-    return [_Link(cause, effect, 1.0 - rest) for (cause, effect), rest in silence.items()]
+def _by_relation(rows: Sequence[_Row]) -> tuple[tuple[RelationKey, float, tuple[tuple[int, Strength], ...]], ...]:
+    found: dict[RelationKey, tuple[float, list[tuple[int, Strength]]]] = {}
+    for place, row in enumerate(rows):
+        if row.strength is not None and row.relation is not None:
+            found.setdefault(row.relation[0], (row.relation[1], []))[1].append((place, row.strength))
+    return tuple((key, share, tuple(places)) for key, (share, places) in found.items())
 
 
-def _arrange(probabilities: Mapping[Name, float], links: Sequence[_Link]) -> CompiledNetwork:
-    names = tuple(sorted(probabilities, key=_text))
-    index = {name: place for place, name in enumerate(names)}
-    cause = np.array([index[link.cause] for link in links], np.int32)
-    effect = np.array([index[link.effect] for link in links], np.int32)
-    strength = np.array([link.strength for link in links], np.float64)
-    dropped = feedback_links(len(names), cause, effect, strength)
-    kept = ~dropped
-    clusters = {ref: number for number, ref in enumerate(dict.fromkeys(name.entity for name in names))}
-    network = network_of(
-        np.array([probabilities[name] for name in names], np.float64),
-        cause[kept],
-        effect[kept],
-        strength[kept],
-        np.array([clusters[name.entity] for name in names], np.int32),
-        np.array([isinstance(name, DefectRef) for name in names], np.bool_),
-    )
-    left_out = tuple((names[cause[place]], names[effect[place]]) for place in np.flatnonzero(dropped).tolist())
-    triples = tuple(zip(network.parent.tolist(), network.effect.tolist(), network.strength.tolist(), strict=True))
-    return CompiledNetwork(network, names, index, triples, left_out)
+def _strengths(found: _Structure, live: LiveStrengths) -> Float64:
+    strength = found.fixed.copy()
+    for key, share, rows in found.live:
+        values = live.get(key)
+        if values:
+            known = {**values, "share_of_members": share}
+            for place, follows in rows:
+                strength[place] = follows.under(known)
+    return strength * found.confidence
 
 
-def _text(name: Name) -> str:
-    return f"{name.entity} {name.condition if isinstance(name, ConditionRef) else name.defect}"
+def _touched(graph: LiveGraph, ref: EntityRef) -> set[EntityRef]:
+    """The entities a change to one of them touches: itself, its service, and what is part of either."""
+    owners = {ref, graph.service_of(ref) or ref}
+    return owners | {relation.key.source for owner in owners for relation in graph.relations(target=owner, kind="part_of")}

@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from graph.live import LiveGraph
-from reasoning.compile import CompiledNetwork, Name
+import numpy as np
+
+from reasoning.compile import CompiledNetwork
+from reasoning.network import Bool
+from schema.batches import Int64
 from schema.verdicts import ConditionRef, DefectRef, Finding, RuledOut
 
 SECOND = 1_000_000_000
 # Onsets are known to the width of the looks that find them (a cause judged over 15 s, its effect over 180 s).
 TOLERANCE = 90 * SECOND
 SURE = 3.0
+NEVER = -1
 
 
-def forbidden_links(compiled: CompiledNetwork, findings: Sequence[Finding], graph: LiveGraph) -> tuple[frozenset[tuple[Name, Name]], tuple[RuledOut, ...]]:
-    """Links whose cause began after its effect, beyond the clocks' tolerance, and the defects that thereby explain nothing."""
-    onsets = {finding.condition: finding.onset for finding in findings if finding.onset is not None and finding.log_likelihood_ratio >= SURE}
-    skip: set[tuple[Name, Name]] = set()
+def forbidden_links(compiled: CompiledNetwork, findings: Sequence[Finding]) -> tuple[Bool, tuple[RuledOut, ...]]:
+    """Links that can't have carried anything, bool[k] over the compiled links, and the defects that thereby explain nothing.
+
+    A condition is no cause of what began before it, nor is anything that travels a relation which came to be afterwards; both
+    beyond the clocks' tolerance, and only where the findings are sure.
+    """
+    onset = np.full(len(compiled.names), NEVER, np.int64)
+    for finding in findings:
+        place = compiled.index.get(finding.condition)
+        if place is not None and finding.onset is not None and finding.log_likelihood_ratio >= SURE:
+            onset[place] = finding.onset
+    began, followed = onset[compiled.cause], onset[compiled.effect]
+    across = compiled.cluster[compiled.cause] != compiled.cluster[compiled.effect]
+    late = across & (began != NEVER) & (followed != NEVER) & (began - followed > TOLERANCE)
+    absent = across & (followed != NEVER) & (compiled.since - followed > TOLERANCE)
+    return late | absent, tuple(sorted({*_late_reasons(compiled, late, onset), *_absent_reasons(compiled, absent, onset)}, key=_order))
+
+
+def _late_reasons(compiled: CompiledNetwork, late: Bool, onset: Int64) -> list[RuledOut]:
     reasons: list[RuledOut] = []
-    for parent, child, _ in compiled.links:
-        cause, effect = compiled.names[parent], compiled.names[child]
-        late = _late(cause, effect, onsets)
-        if late <= TOLERANCE:
-            continue
-        skip.add((cause, effect))
-        if isinstance(cause, ConditionRef) and isinstance(effect, ConditionRef):
-            for defect in _sole_defects(compiled, parent):
-                because = (
-                    f"{cause.condition} of {cause.entity} began {late / SECOND:.0f} s after {effect.condition} of {effect.entity}, so it can't be its cause"
-                )
-                reasons.append(RuledOut(defect, because))
-    unique = {(reason.cause, reason.because): reason for reason in reasons}
-    return frozenset(skip), tuple(unique[key] for key in sorted(unique))
+    for link in np.flatnonzero(late).tolist():
+        cause, effect = compiled.names[compiled.cause[link]], compiled.names[compiled.effect[link]]
+        assert isinstance(cause, ConditionRef)
+        assert isinstance(effect, ConditionRef)
+        seconds = (onset[compiled.cause[link]] - onset[compiled.effect[link]]) / SECOND
+        because = f"{cause.condition} of {cause.entity} began {seconds:.0f} s after {effect.condition} of {effect.entity}, so it can't be its cause"
+        reasons.extend(RuledOut(defect, because) for defect in _defects_of(compiled, int(compiled.cause[link])))
+    return reasons
 
 
-def _late(cause: Name, effect: Name, onsets: Mapping[ConditionRef, int]) -> int:
-    if not isinstance(cause, ConditionRef) or not isinstance(effect, ConditionRef) or cause.entity == effect.entity:
-        return 0
-    began, followed = onsets.get(cause), onsets.get(effect)
-    return began - followed if began is not None and followed is not None else 0
+def _absent_reasons(compiled: CompiledNetwork, absent: Bool, onset: Int64) -> list[RuledOut]:
+    reasons: list[RuledOut] = []
+    for link in np.flatnonzero(absent).tolist():
+        cause, effect = compiled.names[compiled.cause[link]], compiled.names[compiled.effect[link]]
+        assert isinstance(effect, ConditionRef)
+        seconds = (compiled.since[link] - onset[compiled.effect[link]]) / SECOND
+        because = f"{effect.condition} of {effect.entity} began {seconds:.0f} s before {cause.entity} had to do with it, so it can't come from there"
+        reasons.extend(RuledOut(defect, because) for defect in _defects_of(compiled, int(compiled.cause[link])))
+    return reasons
 
 
-def _sole_defects(compiled: CompiledNetwork, condition: int) -> list[DefectRef]:
-    return [name for parent, child, _ in compiled.links if child == condition and isinstance(name := compiled.names[parent], DefectRef)]
+def _defects_of(compiled: CompiledNetwork, variable: int) -> list[DefectRef]:
+    """The variable if it is a defect, else the defects that cause it directly."""
+    causes = [variable, *compiled.cause[compiled.effect == variable].tolist()]
+    return [name for place in causes if isinstance(name := compiled.names[place], DefectRef)]
+
+
+def _order(reason: RuledOut) -> tuple[DefectRef, str]:
+    return reason.cause, reason.because

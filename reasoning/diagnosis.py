@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from graph.live import LiveGraph
 from reasoning.compile import CompiledNetwork
-from reasoning.inference import Posteriors, posteriors
+from reasoning.inference import Posteriors, evidence_weights
+from reasoning.network import strongest_paths
+from reasoning.regions import PlanCache
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, DefectRule
 from schema.verdicts import DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom
@@ -17,6 +19,7 @@ SMALLEST_PROBABILITY = 1e-4
 MOST_CAUSES = 50
 EXPLAINED_IN_FULL = 3
 MOST_EVIDENCE = 10
+EXPLAINS = 0.05  # the least strength of a path along which a cause explains a symptom
 
 
 def log_evidence_of(compiled: CompiledNetwork, findings: Sequence[Finding]) -> Float64:
@@ -37,39 +40,43 @@ def diagnose(
     graph: LiveGraph,
     knowledge: CausalKnowledge,
     ruled_out: Sequence[RuledOut],
+    plans: PlanCache,
 ) -> Diagnosis:
     """The diagnosis at event time `at`. Ties stand in ascending identity."""
-    ranked = sorted(
-        ((-float(solved.probability[place]), name) for name, place in compiled.index.items() if isinstance(name, DefectRef)),
-        key=lambda each: (each[0], each[1]),
-    )
-    chosen = [(name, -negative) for negative, name in ranked[:MOST_CAUSES] if -negative >= SMALLEST_PROBABILITY]
-    evidence = log_evidence_of(compiled, findings)
-    causes = []
-    for place, (name, probability) in enumerate(chosen):
-        weights = _weights(compiled, evidence, findings, name, probability) if place < EXPLAINED_IN_FULL else ()
-        causes.append(_root_cause(name, probability, compiled, findings, weights, graph, knowledge))
-    symptoms = [
-        Symptom(finding, float(solved.probability[compiled.index[finding.condition]]))
-        for finding in findings
-        if finding.log_likelihood_ratio > 1.0 and finding.condition in compiled.index
+    chosen = _likeliest(compiled, solved.probability)
+    told = [finding for finding in findings if finding.condition in compiled.index]
+    weights = _weights(compiled, told, chosen[:EXPLAINED_IN_FULL], plans)
+    shown = [finding for finding in told if finding.log_likelihood_ratio > 1.0]
+    causes = [
+        _root_cause(place, float(solved.probability[place]), compiled, shown, weights[rank] if rank < len(weights) else (), graph, knowledge)
+        for rank, place in enumerate(chosen)
     ]
+    symptoms = [Symptom(finding, float(solved.probability[compiled.index[finding.condition]])) for finding in shown]
     symptoms.sort(key=lambda symptom: (-symptom.probability, symptom.finding.condition))
     return Diagnosis(at, tuple(causes), tuple(symptoms), tuple(ruled_out), solved.exact)
 
 
+def _likeliest(compiled: CompiledNetwork, probability: Float64) -> list[int]:
+    """The likeliest defects, most first. Variables stand in ascending identity within a kind of name, so a stable sort breaks ties."""
+    places = np.flatnonzero(compiled.is_defect & (probability >= SMALLEST_PROBABILITY))
+    ranked = places[np.argsort(-probability[places], kind="stable")]
+    return [int(place) for place in ranked[:MOST_CAUSES]]
+
+
 def _root_cause(
-    name: DefectRef,
+    place: int,
     probability: float,
     compiled: CompiledNetwork,
-    findings: Sequence[Finding],
+    shown: Sequence[Finding],
     weights: tuple[Evidence, ...],
     graph: LiveGraph,
     knowledge: CausalKnowledge,
 ) -> RootCause:
+    name = compiled.names[place]
+    assert isinstance(name, DefectRef)
     rule: DefectRule = knowledge.kinds[name.entity.kind].defects[name.defect]
-    reached = _reached(compiled, compiled.index[name])
-    explained = [finding for finding in findings if finding.log_likelihood_ratio > 1.0 and reached.get(compiled.index.get(finding.condition, -1), 0.0) >= 0.05]
+    reached = strongest_paths(compiled.network, place)
+    explained = [finding for finding in shown if reached[compiled.index[finding.condition]] >= EXPLAINS]
     onsets = [finding.onset for finding in explained if finding.onset is not None]
     remedies = tuple(Remedy(each.action, each.effect, each.risk) for each in rule.remedies)
     return RootCause(
@@ -84,34 +91,14 @@ def _root_cause(
     )
 
 
-def _reached(compiled: CompiledNetwork, variable: int) -> Mapping[int, float]:
-    """Variables below a cause with the strength of the strongest path to each."""
-    found = {variable: 1.0}
-    network = compiled.network
-    for child in network.order.tolist():
-        for parent, strength in zip(network.parents(child).tolist(), network.strengths(child).tolist(), strict=True):
-            if parent in found:
-                found[child] = max(found.get(child, 0.0), found[parent] * strength)
+def _weights(compiled: CompiledNetwork, told: Sequence[Finding], causes: Sequence[int], plans: PlanCache) -> list[tuple[Evidence, ...]]:
+    """For each cause, what each finding near it adds to its log-odds: the change when it alone is left out."""
+    places = np.array([compiled.index[finding.condition] for finding in told], np.int64)
+    weights = evidence_weights(compiled.network, log_evidence_of(compiled, told), np.array(causes, np.int64), plans=plans)
+    found = []
+    for row, cause in enumerate(causes):
+        near = np.flatnonzero(strongest_paths(compiled.network, cause)[places] >= EXPLAINS)
+        weighed = [Evidence(told[each], float(weights[row, places[each]])) for each in near.tolist()]
+        weighed.sort(key=lambda each: (-abs(each.weight), each.finding.condition))
+        found.append(tuple(weighed[:MOST_EVIDENCE]))
     return found
-
-
-def _weights(compiled: CompiledNetwork, evidence: Float64, findings: Sequence[Finding], name: DefectRef, probability: float) -> tuple[Evidence, ...]:
-    """What each finding near the cause adds to its log-odds: the change when it alone is left out."""
-    variable = compiled.index[name]
-    near = _reached(compiled, variable)
-    weighed = []
-    for finding in findings:
-        place = compiled.index.get(finding.condition, -1)
-        if near.get(place, 0.0) < 0.05 or place < 0:
-            continue
-        without = evidence.copy()
-        without[place] = 0.0
-        rest = float(posteriors(compiled.network, without).probability[variable])
-        weighed.append(Evidence(finding, _log_odds(probability) - _log_odds(rest)))
-    weighed.sort(key=lambda each: (-abs(each.weight), each.finding.condition))
-    return tuple(weighed[:MOST_EVIDENCE])
-
-
-def _log_odds(probability: float) -> float:
-    bounded = min(max(probability, 1e-12), 1.0 - 1e-12)
-    return float(np.log(bounded / (1.0 - bounded)))

@@ -1,4 +1,4 @@
-"""Posteriors of a causal network: exact on every component that fits, loopy belief propagation on the rest."""
+"""Posteriors of a causal network: arrays in, arrays out. Exact wherever the parts that matter fit (docs/reasoning.md)."""
 
 from __future__ import annotations
 
@@ -6,106 +6,98 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning.belief_propagation import loopy_posteriors
-from reasoning.elimination import marginals, plan_elimination
-from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError
+from reasoning.errors import InvalidEvidenceError
 from reasoning.native import compiled
-from reasoning.network import Bool, CausalNetwork, network_of
+from reasoning.network import Bool, CausalNetwork
+from reasoning.regions import PlanCache, partition
 from schema.batches import Float64, Int32, Int64
 
-WIDEST = 16
-MOST_CELLS = 1 << 22
-STRONGEST = 700.0
+STRONGEST_LEFT_OUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Posteriors:
-    """`probability`: Float64[n], P(holds | evidence). `exact`: every component was solved exactly."""
+    """`probability`: Float64[n], P(holds | evidence). `exact`: no link was cut to get it."""
 
     probability: Float64
     exact: bool
 
 
-def posteriors(network: CausalNetwork, log_evidence: Float64, *, widest: int = WIDEST) -> Posteriors:
+def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | None = None, plans: PlanCache | None = None) -> Posteriors:
     """P(variable holds | evidence) for every variable.
 
-    log_evidence: Float64[n], log P(observed | holds) - log P(observed | does not hold); 0 where unknown.
-    Raises InvalidEvidenceError, and InconsistentEvidenceError when every world is ruled out. docs/reasoning.md.
+    log_evidence: Float64[n], log P(observed | holds) - log P(observed | does not hold); 0 where unknown, infinite where certain.
+    Variables without evidence on or below them follow from the others as if their causes were independent, but for those `wanted`:
+    bool[n]. `plans` saves work from call to call. Raises InvalidEvidenceError; InconsistentEvidenceError when every world is ruled out.
     """
+    relevant = _relevant(network, log_evidence, wanted)
+    parts = partition(network, log_evidence, relevant, plans or PlanCache())
+    log_odds = parts.log_odds
+    for region in parts.regions:
+        log_odds[region.variables] = region.log_odds()
+    probability = _probability(log_odds)
+    fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, probability)
+    return Posteriors(probability, parts.exact)
+
+
+def evidence_weights(network: CausalNetwork, log_evidence: Float64, causes: Int64, *, plans: PlanCache | None = None) -> Float64:
+    """What each variable's evidence adds to the log-odds of each cause, Float64[c, n]: the change when it alone is left out.
+
+    P(cause | the rest) follows from the beliefs with the cause held at 1 and at 0, so no finding needs a solution of its own.
+    Raises as `posteriors` does.
+    """
+    evidence = np.clip(log_evidence, -STRONGEST_LEFT_OUT, STRONGEST_LEFT_OUT)
+    parts = partition(network, evidence, _relevant(network, evidence, None), plans or PlanCache())
+    weights = np.zeros((causes.size, len(network)))
+    for region in parts.regions:
+        for row in np.flatnonzero(np.isin(causes, region.variables)).tolist():
+            place = int(np.searchsorted(region.variables, causes[row]))
+            known = evidence[region.variables]
+            weights[row, region.variables] = _left_out(region.log_odds(_held(region.log_evidence, place, -np.inf)), known) - _left_out(
+                region.log_odds(_held(region.log_evidence, place, np.inf)), known
+            )
+            weights[row, causes[row]] = known[place]
+    return weights
+
+
+def _left_out(log_odds: Float64, log_evidence: Float64) -> Float64:
+    """Log of the sum over x of P(x) / (evidence's weight on x)."""
+    return np.log(_probability(-log_odds) + _probability(log_odds) * np.exp(-log_evidence))
+
+
+def _held(log_evidence: Float64, place: int, value: float) -> Float64:
+    held = log_evidence.copy()
+    held[place] = value
+    return held
+
+
+def _probability(log_odds: Float64) -> Float64:
+    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+
+
+def _relevant(network: CausalNetwork, log_evidence: Float64, wanted: Bool | None) -> Bool:
     if log_evidence.size != len(network):
         raise InvalidEvidenceError(f"A network of {len(network)} variables needs as many values of evidence, not {log_evidence.size}.")
     wrong = np.flatnonzero(np.isnan(log_evidence))
     if wrong.size:
-        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: 0 says that nothing is known.")
-    relevant = relevant_variables(network.order, network.parent_ptr, network.parent, log_evidence)
-    found, exact = np.full(len(network), np.nan), True
-    part_of = parts(relevant, network.parent_ptr, network.parent)
-    by_part = np.flatnonzero(relevant)[np.argsort(part_of[relevant], kind="stable")]
-    for part in np.split(by_part, np.flatnonzero(np.diff(part_of[by_part])) + 1):
-        if part.size:
-            found[part], was_exact = _solve(network, part, log_evidence, widest)
-            exact &= was_exact
-    fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, found)
-    return Posteriors(found, exact)
-
-
-def _solve(network: CausalNetwork, part: Int64, log_evidence: Float64, widest: int) -> tuple[Float64, bool]:
-    local = np.full(len(network), -1, np.int32)
-    local[part] = np.arange(part.size, dtype=np.int32)
-    inside = local[network.effect] >= 0
-    sub = network_of(
-        network.leak[part],
-        local[network.parent[inside]],
-        local[network.effect[inside]],
-        network.strength[inside],
-        network.cluster[part],
-        network.is_defect[part],
-    )
-    plan = plan_elimination(sub.parent_ptr, sub.parent, widest, MOST_CELLS)
-    if plan is None:
-        return loopy_posteriors(sub, np.clip(log_evidence[part], -STRONGEST, STRONGEST)), False
-    try:
-        odds, _ = marginals(plan, sub.leak, sub.parent_ptr, sub.strength, log_evidence[part])
-    except InconsistentEvidenceError as trouble:
-        raise InconsistentEvidenceError(part[trouble.variables].tolist()) from None
-    return 1.0 / (1.0 + np.exp(-odds)), True
-
-
-@compiled
-def relevant_variables(order: Int64, parent_ptr: Int64, parent: Int32, log_evidence: Float64) -> Bool:
-    """Variables with evidence on themselves or below, bool[n]: the others are barren and only follow their parents."""
-    relevant: Bool = np.asarray(log_evidence != 0.0)
-    for place in range(order.size - 1, -1, -1):
-        if relevant[order[place]]:
-            for link in range(parent_ptr[order[place]], parent_ptr[order[place] + 1]):
-                relevant[parent[link]] = True
+        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.")
+    relevant: Bool = np.array(log_evidence != 0.0) if wanted is None else np.logical_or(log_evidence != 0.0, wanted)
+    close_upwards(network.order, network.parent_ptr, network.parent, relevant)
     return relevant
 
 
 @compiled
-def parts(chosen: Bool, parent_ptr: Int64, parent: Int32) -> Int64:
-    """The connected part of each chosen variable, named by its lowest variable: Int64[n]."""
-    leader = np.arange(chosen.size)
-    for variable in range(chosen.size):
-        if not chosen[variable]:
-            continue
-        for link in range(parent_ptr[variable], parent_ptr[variable + 1]):
-            one, other = variable, parent[link]
-            while leader[one] != one:
-                leader[one] = leader[leader[one]]
-                one = leader[one]
-            while leader[other] != other:
-                leader[other] = leader[leader[other]]
-                other = leader[other]
-            leader[max(one, other)] = min(one, other)
-    for variable in range(chosen.size):
-        leader[variable] = leader[leader[variable]]
-    return leader
+def close_upwards(order: Int64, parent_ptr: Int64, parent: Int32, chosen: Bool) -> None:
+    """Adds the causes of what is chosen, in place: bool[n]."""
+    for place in range(order.size - 1, -1, -1):
+        if chosen[order[place]]:
+            for link in range(parent_ptr[order[place]], parent_ptr[order[place] + 1]):
+                chosen[parent[link]] = True
 
 
 @compiled
 def fill_forward(order: Int64, parent_ptr: Int64, parent: Int32, strength: Float64, leak: Float64, found: Float64) -> None:
-    """Gives barren variables (NaN in `found`) the probability that follows from their parents', taken as independent."""
+    """Gives variables that are NaN in `found` the probability that follows from their causes', taken as independent."""
     for variable in order:
         if np.isnan(found[variable]):
             silence = 1.0 - leak[variable]

@@ -100,6 +100,24 @@ def topological_order(parent_ptr: Int64, child_ptr: Int64, child_link: Int64, ef
     return order[:filled].copy()
 
 
+def strongest_paths(network: CausalNetwork, start: int) -> Float64:
+    """The product of the strengths along the strongest path from a variable to each other, Float64[n]; 0 where there is none."""
+    reach = np.zeros(len(network))
+    reach[start] = 1.0
+    follow_strongest(network.order, network.child_ptr, network.child_link, network.effect, network.strength, reach)
+    return reach
+
+
+@compiled
+def follow_strongest(order: Int64, child_ptr: Int64, child_link: Int64, effect: Int32, strength: Float64, reach: Float64) -> None:
+    """Carries `reach`, Float64[n], down the causal order, in place."""
+    for variable in order:
+        if reach[variable] > 0.0:
+            for position in range(child_ptr[variable], child_ptr[variable + 1]):
+                link = child_link[position]
+                reach[effect[link]] = max(reach[effect[link]], reach[variable] * strength[link])
+
+
 def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> None:
     variables, links = leak.size, cause.size
     if cluster.size != variables or is_defect.size != variables:
@@ -122,14 +140,19 @@ def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluste
 def _merged(variables: int, cause: Int32, effect: Int32, strength: Float64) -> tuple[Int32, Int32, Float64]:
     key = effect.astype(np.int64) * variables + cause
     kept = np.flatnonzero(strength > 0.0)
+    if kept.size < 2 or (np.diff(key[kept]) > 0).all():
+        return cause[kept], effect[kept], strength[kept]
     order = kept[np.lexsort((strength[kept], key[kept]))]
-    if not order.size:
-        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
-    key, first = np.unique(key[order], return_index=True)
-    survival = np.multiply.reduceat(1.0 - strength[order], first)
-    alone = np.diff(np.append(first, order.size)) == 1
-    combined = np.where(alone, strength[order[first]], 1.0 - survival)
-    return (key % variables).astype(np.int32), (key // variables).astype(np.int32), combined
+    start = np.flatnonzero(np.append(True, np.diff(key[order]) != 0))
+    return cause[order][start], effect[order][start], merged_links(start, strength[order])
+
+
+def merged_links(start: Int64, strength: Float64) -> Float64:
+    """The noisy-OR of parallel links: Float64[k] from Float64[r] rows, start: Int64[k], the first row of each link."""
+    if start.size == strength.size:
+        return strength
+    alone = np.diff(np.append(start, strength.size)) == 1
+    return np.where(alone, strength[start], 1.0 - np.multiply.reduceat(1.0 - strength, start))
 
 
 def _starts(ends: Int32, variables: int) -> Int64:

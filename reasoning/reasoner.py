@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.compile import HOUR, CompiledNetwork, compile_network
+from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of
 from reasoning.errors import ReasoningError
@@ -18,7 +18,8 @@ from reasoning.evidence.state import EvidenceState
 from reasoning.incidents import IncidentSettings, IncidentTracker
 from reasoning.inference import posteriors
 from reasoning.intervention import impact, what_if
-from reasoning.network import Float64
+from reasoning.regions import PlanCache
+from schema.batches import Float64
 from schema.knowledge import CausalKnowledge
 from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, Intervention, WhatIf
 from schema.windows import Change, TelemetryWindow
@@ -28,8 +29,8 @@ from schema.windows import Change, TelemetryWindow
 class ReasonerSettings:
     """How evidence is weighed and incidents are followed."""
 
-    evidence: EvidenceSettings = EvidenceSettings()
-    incidents: IncidentSettings = IncidentSettings()
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
     changes: int = 10_000
 
 
@@ -48,6 +49,8 @@ class Reasoner:
         self._tracker = IncidentTracker(self._settings.incidents)
         self._changes: deque[Change] = deque(maxlen=self._settings.changes)
         self._state = EvidenceState(0, (), {})
+        self._compiler = NetworkCompiler(knowledge, graph)
+        self._plans = PlanCache()
         self._compiled: CompiledNetwork | None = None
         self._changed: tuple[Incident, ...] = ()
         self.diagnosis = Diagnosis(0, (), (), (), exact=True)
@@ -56,6 +59,11 @@ class Reasoner:
     def incidents(self) -> tuple[Incident, ...]:
         """Open incidents, newest first."""
         return self._tracker.open
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Streams not opened, by reason."""
+        return self._evidence.dropped
 
     def restore(self, incidents: Sequence[Incident]) -> None:
         """Takes over open incidents at start."""
@@ -104,16 +112,14 @@ class Reasoner:
 
     def _diagnose(self) -> Diagnosis:
         compiled = self._network()
-        skip, ruled_out = forbidden_links(compiled, self._state.findings, self._graph)
-        if skip:
-            recent = self._recent_changes()
-            compiled = self._compiled = compile_network(self._knowledge, self._graph, self._state.live, recent, skip=skip)
-        solved = posteriors(compiled.network, self._log_evidence(compiled))
-        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
+        forbidden, ruled_out = forbidden_links(compiled, self._state.findings)
+        compiled = self._compiled = compiled.without(forbidden)
+        solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
+        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out, self._plans)
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
-            self._compiled = compile_network(self._knowledge, self._graph, self._state.live, self._recent_changes())
+            self._compiled = self._compiler.compile(self._state.live, self._recent_changes())
         return self._compiled
 
     def _recent_changes(self) -> list[Change]:
