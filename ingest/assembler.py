@@ -171,6 +171,7 @@ class WindowAssembler:
     def _resolve(self, buffer: _Buffer, end: int) -> dict[ResourceKey, ResolvedResource]:
         batches = [batch for group in (buffer.spans, buffer.points, buffer.logs) for batch, _ in group]
         resources = {_key(resource): resource for batch in batches for resource in batch.resources}
+        self._resolver.learn(resources.values(), end)
         return {key: self._resolver.resource(resources[key], end) for key in sorted(resources)}
 
     def _count_trace(self, counts: WindowCounts, spans: list[SpanRow], logs: list[LogRow]) -> None:
@@ -232,10 +233,8 @@ class WindowAssembler:
             kind = EVENT_KINDS.get(record.attributes.get("k8s.event.reason", ""))
             if kind is None:
                 continue
-            home = record.home
-            subject = (home.node if kind == ChangeKind.NODE_NOT_READY else None) or home.container or home.pod or home.workload or home.node
+            subject = self._resolver.event_entity(record.resource, record.attributes)
             if subject is None:
-                self._dropped["event_without_entity"] += 1
                 continue
             found.append(Change(record.time, self._graph.intern(subject), kind, record.text[:200]))
         return found

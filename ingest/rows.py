@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from graph.resolver import ResolvedResource
-from schema.batches import LogBatch, SpanBatch, SpanKind, StatusCode
+from schema.batches import LogBatch, Resource, SpanBatch, SpanKind, StatusCode
 
 ERROR_SEVERITY = 17
 
@@ -50,6 +50,7 @@ class LogRow:
     severity: int
     span: tuple[int, int]
     home: ResolvedResource = field(compare=False)
+    resource: Resource = field(compare=False)
     attributes: Mapping[str, str] = field(compare=False)
 
     @property
@@ -99,6 +100,7 @@ def log_rows(batch: LogBatch, rows: Iterable[int], homes: list[ResolvedResource]
             severity=int(batch.severity[row]),
             span=(int(batch.trace_high[row]) << 64 | int(batch.trace_low[row]), int(batch.span_id[row])),
             home=homes[batch.resource[row]],
+            resource=batch.resources[batch.resource[row]],
             attributes={key: strings[column[row]] for key, column in batch.attributes.items() if column[row] >= 0},
         )
         for row in rows
