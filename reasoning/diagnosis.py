@@ -10,7 +10,6 @@ from graph.live import LiveGraph
 from reasoning.compile import CompiledNetwork
 from reasoning.inference import Posteriors, evidence_weights
 from reasoning.network import strongest_paths
-from reasoning.regions import PlanCache
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, DefectRule
 from schema.verdicts import DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom
@@ -40,12 +39,11 @@ def diagnose(
     graph: LiveGraph,
     knowledge: CausalKnowledge,
     ruled_out: Sequence[RuledOut],
-    plans: PlanCache,
 ) -> Diagnosis:
     """The diagnosis at event time `at`. Ties stand in ascending identity."""
     chosen = _likeliest(compiled, solved.probability)
     told = [finding for finding in findings if finding.condition in compiled.index]
-    weights = _weights(compiled, told, chosen[:EXPLAINED_IN_FULL], plans)
+    weights = _weights(compiled, told, solved, chosen[:EXPLAINED_IN_FULL])
     shown = [finding for finding in told if finding.log_likelihood_ratio > 1.0]
     causes = [
         _root_cause(place, float(solved.probability[place]), compiled, shown, weights[rank] if rank < len(weights) else (), graph, knowledge)
@@ -91,10 +89,10 @@ def _root_cause(
     )
 
 
-def _weights(compiled: CompiledNetwork, told: Sequence[Finding], causes: Sequence[int], plans: PlanCache) -> list[tuple[Evidence, ...]]:
+def _weights(compiled: CompiledNetwork, told: Sequence[Finding], solved: Posteriors, causes: Sequence[int]) -> list[tuple[Evidence, ...]]:
     """For each cause, what each finding near it adds to its log-odds: the change when it alone is left out."""
     places = np.array([compiled.index[finding.condition] for finding in told], np.int64)
-    weights = evidence_weights(compiled.network, log_evidence_of(compiled, told), np.array(causes, np.int64), plans=plans)
+    weights = evidence_weights(solved, log_evidence_of(compiled, told), np.array(causes, np.int64))
     found = []
     for row, cause in enumerate(causes):
         near = np.flatnonzero(strongest_paths(compiled.network, cause)[places] >= EXPLAINS)

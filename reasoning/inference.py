@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from reasoning.errors import InvalidEvidenceError
 from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork
-from reasoning.regions import PlanCache, partition
+from reasoning.regions import Partition, PlanCache, partition
 from schema.batches import Float64, Int32, Int64
 
 STRONGEST_LEFT_OUT = 30.0
@@ -17,10 +17,11 @@ STRONGEST_LEFT_OUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Posteriors:
-    """`probability`: Float64[n], P(holds | evidence). `exact`: no link was cut to get it."""
+    """`probability`: Float64[n], P(holds | evidence). `exact`: no link was cut to get it. `parts`: what was solved together."""
 
     probability: Float64
     exact: bool
+    parts: Partition = field(repr=False, compare=False)
 
 
 def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | None = None, plans: PlanCache | None = None) -> Posteriors:
@@ -37,26 +38,25 @@ def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | 
         log_odds[region.variables] = region.log_odds()
     probability = _probability(log_odds)
     fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, probability)
-    return Posteriors(probability, parts.exact)
+    return Posteriors(probability, parts.exact, parts)
 
 
-def evidence_weights(network: CausalNetwork, log_evidence: Float64, causes: Int64, *, plans: PlanCache | None = None) -> Float64:
+def evidence_weights(solved: Posteriors, log_evidence: Float64, causes: Int64) -> Float64:
     """What each variable's evidence adds to the log-odds of each cause, Float64[c, n]: the change when it alone is left out.
 
-    P(cause | the rest) follows from the beliefs with the cause held at 1 and at 0, so no finding needs a solution of its own.
-    Raises as `posteriors` does.
+    log_evidence: what was solved under. P(cause | the rest) follows from the beliefs with the cause held at 1 and at 0, so no
+    finding needs a solution of its own. Evidence outside the cause's part weighs 0. Raises InconsistentEvidenceError.
     """
-    evidence = np.clip(log_evidence, -STRONGEST_LEFT_OUT, STRONGEST_LEFT_OUT)
-    parts = partition(network, evidence, _relevant(network, evidence, None), plans or PlanCache())
-    weights = np.zeros((causes.size, len(network)))
-    for region in parts.regions:
+    weights = np.zeros((causes.size, log_evidence.size))
+    for region in solved.parts.regions:
+        known = log_evidence[region.variables]
+        bounded = np.clip(known, -STRONGEST_LEFT_OUT, STRONGEST_LEFT_OUT)
+        evidence = np.where(bounded == known, region.log_evidence, bounded)
         for row in np.flatnonzero(np.isin(causes, region.variables)).tolist():
             place = int(np.searchsorted(region.variables, causes[row]))
-            known = evidence[region.variables]
-            weights[row, region.variables] = _left_out(region.log_odds(_held(region.log_evidence, place, -np.inf)), known) - _left_out(
-                region.log_odds(_held(region.log_evidence, place, np.inf)), known
-            )
-            weights[row, causes[row]] = known[place]
+            absent, present = (region.log_odds(_held(evidence, place, value)) for value in (-np.inf, np.inf))
+            weights[row, region.variables] = _left_out(absent, bounded) - _left_out(present, bounded)
+            weights[row, causes[row]] = bounded[place]
     return weights
 
 

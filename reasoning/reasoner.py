@@ -115,7 +115,7 @@ class Reasoner:
         forbidden, ruled_out = forbidden_links(compiled, self._state.findings)
         compiled = self._compiled = compiled.without(forbidden)
         solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
-        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out, self._plans)
+        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:

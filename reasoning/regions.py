@@ -101,9 +101,9 @@ def _cut(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: Plan
         kept = chosen[network.effect] & (matters >= threshold)
         leak, evidence = _absorbed(network, log_evidence, messages, chosen[network.effect] & ~kept)
         still: list[Int64] = []
-        for part in _parts(network, chosen, kept):
-            if part.size == 1:
-                continue
+        linked = np.zeros(len(network), np.bool_)
+        linked[network.parent[kept]] = linked[network.effect[kept]] = True
+        for part in _parts(network, linked, kept):
             region = _region(network, part, kept, leak, evidence, plans)
             if region is None:
                 still.append(part)
