@@ -1,0 +1,160 @@
+"""The running Whence: one owner of the pipeline, on the event loop. Doors put telemetry in and ask it questions; nothing else holds state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from api.hub import DiagnosisHub
+from api.instants import write_instant
+from api.persistence import GraphWriter
+from api.pipeline import Pipeline, Step
+from graph.store import GraphStore
+from ingest.errors import OverloadedError
+from schema.batches import Batch
+from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, IncidentState, Intervention, WhatIf
+
+KEPT_DIAGNOSES = 1_440
+WAITING_SENDERS = 256
+STOP_SECONDS = 1.0
+log = logging.getLogger("whence.runtime")
+
+
+class NoDiagnosisError(Exception):
+    """There is no diagnosis of that instant; the message says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `whence doctor`, /readyz and the Status type show. Times are epoch nanoseconds, 0 for never."""
+
+    at: int
+    knowledge: str
+    entities: int
+    relations: int
+    open_incidents: int
+    durable_through: int
+    store_trouble: str
+    dropped: Mapping[str, int]
+
+
+class Runtime:
+    """Everything a door may do. All calls come from the event loop; `take` is the only one that changes what is believed."""
+
+    def __init__(self, pipeline: Pipeline, store: GraphStore) -> None:
+        self.pipeline = pipeline
+        self.store = store
+        self.hub = DiagnosisHub()
+        self._writer = GraphWriter(pipeline.graph, store)
+        self._turn = asyncio.Lock()
+        self._senders = 0
+        self._past: deque[Diagnosis] = deque(maxlen=KEPT_DIAGNOSES)
+        self.ready = False
+
+    async def start(self) -> None:
+        """Opens the store and takes over what it remembers. Raises StoreError; the store is then closed."""
+        try:
+            await self.store.ensure_schema()
+            incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
+            self.pipeline.restore(await self.store.snapshot(), tuple(incidents))
+        except BaseException:
+            await self.store.close()
+            raise
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Concludes what was received, writes it, and closes the store. What can't be concluded in STOP_SECONDS is let go, and said.
+
+        Once stopped, or before `start`, it does nothing.
+        """
+        if not self.ready:
+            return
+        self.ready = False
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + STOP_SECONDS
+        async with self._turn:
+            for step in self.pipeline.finish():
+                await self._settle(step)
+                if clock() > deadline:
+                    log.warning("Stopping took long: the telemetry of the last open windows was let go.")
+                    break
+        self.hub.close()
+        await self.store.close()
+
+    async def take(self, batch: Batch) -> None:
+        """Takes a batch. The sender whose batch completes a window waits for its verdict: that is the backpressure.
+
+        Raises OverloadedError while starting or stopping, and when too many senders wait.
+        """
+        if not self.ready:
+            raise OverloadedError("Whence is not ready to take telemetry: send it again in a moment.")
+        if self._senders >= WAITING_SENDERS:
+            raise OverloadedError
+        self._senders += 1
+        try:
+            # A sender that gives up must not take a half-settled step with it.
+            await asyncio.shield(asyncio.ensure_future(self._take(batch)))
+        finally:
+            self._senders -= 1
+
+    async def _take(self, batch: Batch) -> None:
+        async with self._turn:
+            self.pipeline.add(batch)
+            for step in self.pipeline.advance():
+                await self._settle(step)
+                await asyncio.sleep(0)
+                if not self.ready:
+                    return
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The latest diagnosis."""
+        return self.pipeline.reasoner.diagnosis
+
+    def diagnosis_at(self, at: int) -> Diagnosis:
+        """The diagnosis as of the last window that closed at or before `at`. Raises NoDiagnosisError."""
+        place = bisect_right([each.at for each in self._past], at)
+        if place == 0:
+            oldest = f"the oldest one kept is of {write_instant(self._past[0].at)}" if self._past else "no window has closed yet"
+            raise NoDiagnosisError(f"There is no diagnosis of that instant: {oldest}. Use `whence replay` on a recording to go further back.")
+        return self._past[place - 1]
+
+    def diagnoses(self) -> AsyncIterator[Diagnosis]:
+        """The latest diagnosis, then each new one; a slow reader skips to the newest."""
+        return self.hub.subscribe()
+
+    async def incidents(self, state: IncidentState | None, limit: int) -> Sequence[Incident]:
+        """Newest first, as committed to the store."""
+        return await self.store.incidents(state, limit)
+
+    def impact(self, of: DefectRef | ConditionRef) -> Impact:
+        """What a defect or condition takes down. Raises ReasoningError."""
+        return self.pipeline.reasoner.impact(of)
+
+    def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
+        """The estate under interventions. Raises ReasoningError."""
+        return self.pipeline.reasoner.what_if(interventions)
+
+    def status(self) -> Status:
+        """Where it stands."""
+        graph = self.pipeline.graph
+        return Status(
+            at=self.diagnosis.at,
+            knowledge=self.pipeline.knowledge.version,
+            entities=graph.entity_count,
+            relations=graph.relation_count,
+            open_incidents=len(self.pipeline.reasoner.incidents),
+            durable_through=self._writer.durable_through,
+            store_trouble=self._writer.trouble,
+            dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped},
+        )
+
+    async def _settle(self, step: Step) -> None:
+        # Incidents are committed before anyone is told.
+        await self._writer.follow(step)
+        self._past.append(step.diagnosis)
+        self.hub.publish(step.diagnosis)
