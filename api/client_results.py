@@ -1,0 +1,307 @@
+"""What the public client answers with: frozen values, one for each type of the GraphQL schema, asked for and read by their declarations."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard, TypeVar
+
+from api.instants import parse_instant, write_instant
+
+Result = TypeVar("Result")
+
+
+class Instant(int):
+    """An instant of event time: epoch nanoseconds that print as ISO 8601 in UTC."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return write_instant(int(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An abnormal state of an entity."""
+
+    entity: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A finding that speaks for (`weight` > 0) or against a root cause. `observed`: what was seen, in words; `amount`: how much is behind it, in `unit`."""
+
+    entity: str
+    condition: str
+    weight: float
+    log_likelihood_ratio: float
+    observed: str
+    amount: float
+    unit: str
+    onset: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What would fix a root cause."""
+
+    action: str
+    effect: str
+    risk: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootCause:
+    """A defect of an entity with its posterior. `service`: identity of the service the entity belongs to."""
+
+    entity: str
+    kind: str
+    cluster: str
+    namespace: str
+    name: str
+    service: str | None
+    defect: str
+    summary: str
+    probability: float
+    onset: Instant | None
+    explains: tuple[Condition, ...]
+    evidence: tuple[Evidence, ...]
+    remedies: tuple[Remedy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A condition believed to hold."""
+
+    entity: str
+    condition: str
+    probability: float
+    observed: str
+    amount: float
+    unit: str
+    onset: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """A defect that hard constraints exclude."""
+
+    entity: str
+    defect: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that was believed at an instant, root causes by descending probability."""
+
+    at: Instant | None
+    exact: bool
+    stale: str
+    root_causes: tuple[RootCause, ...]
+    symptoms: tuple[Symptom, ...]
+    ruled_out: tuple[RuledOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A root cause followed through time. `state`: "OPEN" or "RECOVERED"."""
+
+    id: str
+    entity: str
+    defect: str
+    state: str
+    opened_at: Instant
+    onset: Instant | None
+    closed_at: Instant | None
+    probability: float
+    peak_probability: float
+    symptoms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How probable a condition is without and with the cause or the intervention."""
+
+    entity: str
+    condition: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a cause takes down, the most affected first."""
+
+    entity: str
+    defect: str | None
+    condition: str | None
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """do(): a defect or condition of an entity set to happen or not."""
+
+    entity: str
+    name: str
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CauseProbability:
+    """A root cause under an intervention."""
+
+    entity: str
+    defect: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What interventions would change."""
+
+    interventions: tuple[Intervention, ...]
+    effects: tuple[Effect, ...]
+    causes: tuple[CauseProbability, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityAttribute:
+    """Something known about an entity that is not measured."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Something that can fail. `id`: kind:cluster/namespace/name."""
+
+    id: str
+    kind: str
+    cluster: str
+    namespace: str
+    name: str
+    service: str | None
+    attributes: tuple[EntityAttribute, ...]
+    sources: tuple[str, ...]
+    first_seen: Instant
+    last_seen: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class RelationStatistics:
+    """What went over a relation lately. `request_rate`: per second."""
+
+    seconds: float
+    requests: int
+    errors: int
+    request_rate: float
+    error_ratio: float
+    mean_duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A typed, directed edge between entities."""
+
+    source: str
+    kind: str
+    target: str
+    sources: tuple[str, ...]
+    confidence: float
+    first_seen: Instant
+    last_seen: Instant
+    statistics: RelationStatistics | None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The neighbourhood of an entity. `truncated`: there is more than the server lists."""
+
+    at: Instant
+    root: str
+    entities: tuple[Entity, ...]
+    relations: tuple[Relation, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What was dropped, and why."""
+
+    reason: str
+    count: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the server is. `at`: event time of its last window, None before the first."""
+
+    at: Instant | None
+    version: str
+    knowledge: str
+    entities: int
+    relations: int
+    open_incidents: int
+    ready: bool
+    durable_through: Instant | None
+    store_trouble: str
+    dropped: tuple[Drop, ...]
+
+
+def as_json(value: object) -> Any:
+    """A result as JSON takes it: dictionaries with the fields' names, instants as ISO 8601."""
+    if isinstance(value, Instant):
+        return str(value)
+    if dataclasses.is_dataclass(value):
+        return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [as_json(each) for each in value] if isinstance(value, tuple) else value
+
+
+def selection(kind: type) -> str:
+    """The GraphQL selection that asks for all fields of a result type."""
+    hints = typing.get_type_hints(kind)
+    return "{ " + " ".join(_camel(name) + _selected(_inner(hint)) for name, hint in hints.items()) + " }"
+
+
+def read(kind: type[Result], value: Mapping[str, Any]) -> Result:
+    """A result from what the server answered."""
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _read_field(hint, value[_camel(name)]) for name, hint in hints.items()})
+
+
+def _read_field(hint: Any, value: Any) -> Any:
+    inner = _inner(hint)
+    if value is None:
+        return None
+    if typing.get_origin(hint) is tuple:
+        return tuple(_read_field(inner, each) for each in value)
+    if inner is Instant:
+        return Instant(parse_instant(value))
+    return read(inner, value) if _is_result(inner) else value
+
+
+def _inner(hint: Any) -> Any:
+    """X of `X | None` and of `tuple[X, ...]`."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0]
+    return hint
+
+
+def _selected(inner: Any) -> str:
+    return f" {selection(inner)}" if _is_result(inner) else ""
+
+
+def _is_result(hint: Any) -> TypeGuard[type]:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
