@@ -31,13 +31,17 @@ class MetricSource:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A quantity an entity can have. `kinds`: the entity kinds it is resolved to, the first present in the resource wins."""
+    """A quantity an entity can have. `kinds`: the entity kinds it is resolved to, the first present in the resource wins.
+
+    `immaterial`: a difference, in the attribute's unit, that no one would act on; detectors take it for noise.
+    """
 
     name: str
     unit: str
     scale: Scale
     kinds: tuple[str, ...]
     sources: tuple[MetricSource, ...]
+    immaterial: float = 0.03
 
 
 def _any(*metrics: str) -> tuple[MetricSource, ...]:
@@ -57,7 +61,7 @@ CPU_THROTTLED_SHARE = Attribute(
 MEMORY_LIMIT_SHARE = Attribute(
     "memory_limit_share", "1", Scale.SHARE, ("container", "pod"), _any("k8s.container.memory_limit_utilization", "k8s.pod.memory_limit_utilization")
 )
-RESTARTS = Attribute("restarts", "{restart}", Scale.COUNT, ("container",), _any("k8s.container.restarts", "k8s.container.restart.count"))
+RESTARTS = Attribute("restarts", "{restart}", Scale.COUNT, ("container",), _any("k8s.container.restarts", "k8s.container.restart.count"), immaterial=0.2)
 CONTAINER_READY = Attribute("container_ready", "1", Scale.STATE, ("container",), _any("k8s.container.ready"))
 POD_READY = Attribute("pod_ready", "1", Scale.STATE, ("pod",), _any("k8s.pod.ready"))
 POD_PHASE = Attribute("pod_phase", "1", Scale.AMOUNT, ("pod",), _any("k8s.pod.phase"))
@@ -67,6 +71,7 @@ AVAILABLE_REPLICAS = Attribute(
     Scale.AMOUNT,
     ("workload",),
     _any("k8s.deployment.available", "k8s.deployment.pod.available", "k8s.statefulset.ready_pods", "k8s.statefulset.pod.ready"),
+    immaterial=0.3,
 )
 DESIRED_REPLICAS = Attribute(
     "desired_replicas",
@@ -74,6 +79,7 @@ DESIRED_REPLICAS = Attribute(
     Scale.AMOUNT,
     ("workload",),
     _any("k8s.deployment.desired", "k8s.deployment.pod.desired", "k8s.statefulset.desired_pods", "k8s.statefulset.pod.desired"),
+    immaterial=0.3,
 )
 NODE_CPU_SHARE = Attribute("node_cpu_share", "1", Scale.SHARE, ("node",), _any("k8s.node.cpu.utilization", "system.cpu.utilization"))
 NODE_MEMORY_SHARE = Attribute("node_memory_share", "1", Scale.SHARE, ("node",), _any("k8s.node.memory.utilization", "system.memory.utilization"))
@@ -86,8 +92,8 @@ POOL_USE_SHARE = Attribute(
     ("service",),
     (MetricSource("db.client.connection.count", (("db.client.connection.state", "used"),), "db.client.connection.max"),),
 )
-POOL_PENDING = Attribute("pool_pending", "{request}", Scale.AMOUNT, ("service",), _any("db.client.connection.pending_requests"))
-POOL_WAIT = Attribute("pool_wait", "s", Scale.AMOUNT, ("service",), _any("db.client.connection.wait_time"))
+POOL_PENDING = Attribute("pool_pending", "{request}", Scale.AMOUNT, ("service",), _any("db.client.connection.pending_requests"), immaterial=1.0)
+POOL_WAIT = Attribute("pool_wait", "s", Scale.AMOUNT, ("service",), _any("db.client.connection.wait_time"), immaterial=0.01)
 DATABASE_CONNECTION_SHARE = Attribute(
     "connection_share",
     "1",
@@ -95,13 +101,22 @@ DATABASE_CONNECTION_SHARE = Attribute(
     ("database",),
     (MetricSource("postgresql.backends", (), "postgresql.connection.max"), MetricSource("mysql.threads", (("kind", "connected"),), "mysql.connection.max")),
 )
-DATABASE_LOCK_WAITS = Attribute("lock_waits", "{wait}", Scale.AMOUNT, ("database",), _any("postgresql.locks.waiting", "mysql.innodb.row_lock_waits"))
+DATABASE_LOCK_WAITS = Attribute(
+    "lock_waits", "{wait}", Scale.AMOUNT, ("database",), _any("postgresql.locks.waiting", "mysql.innodb.row_lock_waits"), immaterial=1.0
+)
 DATABASE_CPU_SHARE = Attribute("database_cpu_share", "1", Scale.SHARE, ("database",), _any("db.server.cpu.utilization"))
-HIT_RATIO = Attribute("hit_ratio", "1", Scale.RATIO, ("cache",), (MetricSource("redis.keyspace.hits", complement_metric="redis.keyspace.misses"),))
-EVICTIONS = Attribute("evictions", "{key}", Scale.COUNT, ("cache",), _any("redis.keys.evicted"))
+HIT_RATIO = Attribute(
+    "hit_ratio", "1", Scale.RATIO, ("cache",), (MetricSource("redis.keyspace.hits", complement_metric="redis.keyspace.misses"),), immaterial=0.05
+)
+EVICTIONS = Attribute("evictions", "{key}", Scale.COUNT, ("cache",), _any("redis.keys.evicted"), immaterial=1.0)
 CACHE_MEMORY_SHARE = Attribute("cache_memory_share", "1", Scale.SHARE, ("cache",), (MetricSource("redis.memory.used", (), "redis.maxmemory"),))
 CONSUMER_LAG = Attribute(
-    "consumer_lag", "{message}", Scale.AMOUNT, ("topic", "queue"), _any("kafka.consumer_group.lag", "kafka.consumer_group.lag_sum", "rabbitmq.message.current")
+    "consumer_lag",
+    "{message}",
+    Scale.AMOUNT,
+    ("topic", "queue"),
+    _any("kafka.consumer_group.lag", "kafka.consumer_group.lag_sum", "rabbitmq.message.current"),
+    immaterial=5.0,
 )
 WORKER_USE_SHARE = Attribute("worker_use_share", "1", Scale.SHARE, ("service",), (MetricSource("http.server.active_requests", (), "http.server.max_requests"),))
 SUCCESS_RATIO = Attribute("success_ratio", "1", Scale.RATIO, ("service",), _any("http.server.request.success_ratio"))
@@ -111,6 +126,7 @@ SERVER_DURATION = Attribute(
     Scale.AMOUNT,
     ("service",),
     _any("http.server.request.duration", "http.server.duration", "rpc.server.duration", "rpc.server.call.duration"),
+    immaterial=0.0005,
 )
 HEAP_SHARE = Attribute("heap_share", "1", Scale.SHARE, ("service",), (MetricSource("jvm.memory.used", (("jvm.memory.type", "heap"),), "jvm.memory.limit"),))
 GC_TIME_SHARE = Attribute("gc_time_share", "1", Scale.SHARE, ("service",), _any("jvm.gc.overhead"))

@@ -24,9 +24,9 @@ def duration_bin(duration_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.clip(np.floor(4.0 * np.log2(micros)), 0, DURATION_BINS - 1).astype(np.int64)
 
 
-def bin_seconds() -> Float64:
-    """The geometric middle of each bin, in seconds: Float64[DURATION_BINS]."""
-    return np.asarray(1e-6 * np.exp2((np.arange(DURATION_BINS) + 0.5) / 4.0), dtype=np.float64)
+BIN_SECONDS: Float64 = 1e-6 * np.exp2((np.arange(DURATION_BINS) + 0.5) / 4.0)
+"""The geometric middle of each bin, in seconds: Float64[DURATION_BINS]."""
+BIN_SECONDS.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import log
-from typing import TypeVar
 
 import numpy as np
 
 from graph.live import LiveGraph
 from graph.topology import RelationKey
-from reasoning.evidence.relations import RelationStream
+from reasoning.evidence import relations
+from reasoning.evidence.behaviour import BehaviourStreams
+from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
+from reasoning.evidence.relations import live_attributes
 from reasoning.evidence.state import EvidenceState
-from reasoning.evidence.streams import MEMORY, CoinStream, DurationStream, Judgement, LevelStream
+from reasoning.evidence.streams import StreamTable
+from reasoning.evidence.wording import observed
+from schema.attributes import ATTRIBUTES
+from schema.batches import Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, ConditionRule
 from schema.verdicts import ConditionRef, Finding
-from schema.windows import BehaviourTable, CallTable, RequestTable, SampleTable, TelemetryWindow
+from schema.windows import BIN_SECONDS, CallTable, RequestTable, SampleTable, TelemetryWindow
 
 SECONDS = 1e9
-Stream = TypeVar("Stream")
+LEAST_RATIO = 0.05
+LOG_BINS = np.log(BIN_SECONDS)
+DURATION_OF_BINS = np.stack([np.ones_like(BIN_SECONDS), BIN_SECONDS, BIN_SECONDS**2, LOG_BINS, LOG_BINS**2], axis=1)
+DURATION_OF_BINS.setflags(write=False)
+WANDER_OF_DEMAND = 0.15
+WANDER_OF_COARSE_LOG = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,8 @@ class EvidenceSettings:
     """`least_requests`: how many a baseline needs before it judges. `knee`, `slope`: beyond the knee only a share of a ratio counts."""
 
     least_requests: float = 30.0
+    least_windows: float = 6.0
     coin_worth: float = 100.0
-    duration_worth: float = 20.0
     knee: float = 3.5
     slope: float = 0.3
     streams: int = 500_000
@@ -43,199 +53,188 @@ class EvidenceEngine:
         self._graph = graph
         self._settings = settings or EvidenceSettings()
         self._rules = _by_detector(knowledge)
-        self._coins: dict[tuple[str, int], CoinStream] = {}
-        self._durations: dict[tuple[int, str], DurationStream] = {}
-        self._levels: dict[tuple[int, str], LevelStream] = {}
-        self._relations: dict[tuple[int, str, int], RelationStream] = {}
-        self._events: dict[tuple[int, str, str], dict[str, CoinStream]] = {}
-        self._dropped: Counter[str] = Counter()
+        streams = self._settings.streams
+        self._coins = StreamTable(2, streams)
+        self._durations = StreamTable(5, streams)
+        self._demand = StreamTable(3, streams)
+        self._coarse_durations = StreamTable(1, streams, levels=True)
+        self._levels = StreamTable(1, streams, levels=True)
+        self._relations = StreamTable(relations.WIDTH, streams)
+        self._behaviour = BehaviourStreams(streams, self._settings.coin_worth)
 
     @property
     def dropped(self) -> Mapping[str, int]:
         """Streams not opened, by reason."""
-        return dict(self._dropped)
+        tables = {
+            "error_streams_full": self._coins,
+            "duration_streams_full": self._durations,
+            "level_streams_full": self._levels,
+            "relation_streams_full": self._relations,
+        }
+        counts = Counter({reason: table.refused for reason, table in tables.items()})
+        counts["behaviour_streams_full"] = self._behaviour.refused
+        return {reason: count for reason, count in sorted(counts.items()) if count}
 
     def observe(self, window: TelemetryWindow) -> EvidenceState:
         """All findings as of the window's end."""
         now = window.end
         self._requests(now, window.requests)
         self._calls(now, window.calls, window.requests)
-        self._behaviour(now, window.behaviour)
+        self._behaviour.observe(now, window.behaviour)
         self._samples(now, window.samples)
         findings = sorted(self._findings(now), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
-        live = {
-            RelationKey(self._graph.ref(source), relation, self._graph.ref(target)): stream.live(now, relation)
-            for (source, relation, target), stream in sorted(self._relations.items())
-        }
-        return EvidenceState(now, tuple(findings), live)
-
-    def _open(self, table: dict[tuple[int, str], Stream], key: tuple[int, str], make: Callable[[], Stream]) -> Stream:
-        stream = table.get(key)
-        if stream is None:
-            stream = make()
-            if len(table) < self._settings.streams:
-                table[key] = stream
-            else:
-                self._dropped["streams_full"] += 1
-        return stream
+        return EvidenceState(now, tuple(findings), self._live(now))
 
     def _requests(self, now: int, table: RequestTable) -> None:
-        for row, entity in enumerate(table.entity.tolist()):
-            requests = float(table.requests[row])
-            for name, count in (("failing", table.errors[row]), ("failing_own", table.own_errors[row])):
-                stream = self._coins.setdefault((name, entity), CoinStream(self._settings.coin_worth))
-                stream.observe(now, float(count), requests)
-            self._open(self._levels, (entity, "demand"), LevelStream).observe(now, float(np.sqrt(requests)))
-            if table.detailed[row]:
-                for name, histogram in (("slower", table.duration_histogram[row]), ("slower_own", table.own_histogram[row])):
-                    self._open(self._durations, (entity, name), lambda: DurationStream(self._settings.duration_worth)).observe(now, histogram)
-            elif requests:
-                self._open(self._levels, (entity, "mean_duration"), LevelStream).observe(now, log(max(table.duration[row] / requests / SECONDS, 1e-6)))
+        entities = table.entity.tolist()
+        requests = table.requests.astype(np.float64)
+        for detector, counts in (("failing", table.errors), ("failing_own", table.own_errors)):
+            self._coins.observe(self._rows(self._coins, entities, detector), now, np.column_stack([counts, requests]))
+        roots = np.sqrt(requests)
+        self._demand.observe(self._rows(self._demand, entities, "busier"), now, np.column_stack([np.ones_like(roots), roots, requests]))
+        detailed = table.detailed
+        for detector, histogram in (("slower", table.duration_histogram), ("slower_own", table.own_histogram)):
+            self._slow(now, table.entity[detailed], detector, histogram[detailed])
+        coarse = ~detailed & (table.requests > 0)
+        if coarse.any():
+            rows = self._rows(self._coarse_durations, table.entity[coarse].tolist(), "slower")
+            self._coarse_durations.observe(rows, now, np.log(np.maximum(table.duration[coarse] / table.requests[coarse] / SECONDS, 1e-6))[:, None])
+
+    def _slow(self, now: int, entity: Int32, detector: str, histogram: Int32) -> None:
+        seen = histogram.any(axis=1)
+        rows = self._rows(self._durations, entity[seen].tolist(), detector)
+        self._durations.observe(rows, now, histogram[seen] @ DURATION_OF_BINS)
 
     def _calls(self, now: int, calls: CallTable, requests: RequestTable) -> None:
-        served = {entity: row for row, entity in enumerate(requests.entity.tolist())}
-        for row in range(len(calls.source)):
-            relation = calls.relations[calls.relation[row]]
-            source, target = int(calls.source[row]), int(calls.target[row])
-            if relation == "traverses":
-                self._open(self._durations, (target, "gap_wider"), lambda: DurationStream(self._settings.duration_worth)).observe(now, calls.gap_histogram[row])
-            at = served.get(source)
-            answered = calls.gap[row] if relation == "traverses" else calls.target_duration[row] if calls.paired[row] else calls.duration[row]
-            sums = np.array(
-                [
-                    calls.calls[row],
-                    calls.duration[row] / SECONDS,
-                    answered / SECONDS,
-                    calls.carrying[row],
-                    calls.source_requests[row],
-                    calls.failed_source[row],
-                    requests.duration[at] / SECONDS if at is not None else 0.0,
-                    requests.errors[at] if at is not None else 0.0,
-                ],
-                dtype=np.float64,
-            )
-            judged = self._durations.get((source, "slower"))
-            calm = judged is None or judged.last < 1.0
-            self._relations.setdefault((source, relation, target), RelationStream()).observe(now, sums, 1.0 if calm else 0.1)
+        if not len(calls.source):
+            return
+        kinds = [calls.relations[place] for place in calls.relation.tolist()]
+        traverses = np.array([kind == "traverses" for kind in kinds])
+        self._slow(now, calls.target[traverses], "gap_wider", calls.gap_histogram[traverses])
+        size = 1 + max(int(calls.target.max()), int(calls.source.max()), int(requests.entity.max(initial=0)))
+        time, errors = np.zeros(size), np.zeros(size)
+        time[requests.entity], errors[requests.entity] = requests.duration / SECONDS, requests.errors
+        into = np.bincount(calls.target, weights=np.where(traverses, 0, calls.calls), minlength=size)
+        sums = np.empty((len(kinds), relations.WIDTH))
+        sums[:, relations.CALLS] = calls.calls
+        # The target answers for all the caller waits but the way there and back; the path answers for that.
+        sums[:, relations.ANSWERED] = np.where(traverses, calls.gap, calls.duration - calls.gap) / SECONDS
+        sums[:, relations.CARRYING] = calls.carrying
+        sums[:, relations.REQUESTS] = calls.source_requests
+        sums[:, relations.FAILED_SOURCE] = calls.failed_source
+        sums[:, relations.SOURCE_TIME] = time[calls.source]
+        sums[:, relations.SOURCE_ERRORS] = errors[calls.source]
+        sums[:, relations.WAITED] = calls.duration / SECONDS
+        sums[:, relations.TARGET_CALLS] = into[calls.target]
+        sums[:, relations.ERRORS] = calls.errors
+        keys = zip(calls.source.tolist(), kinds, calls.target.tolist(), strict=True)
+        rows = np.array([self._relations.row(key) for key in keys], np.int64)
+        self._trust(rows, calls.source)
+        self._relations.observe(rows, now, sums)
 
-    def _behaviour(self, now: int, table: BehaviourTable) -> None:
-        trials: dict[tuple[int, str, str], float] = {}
-        shown: dict[tuple[int, str, str], dict[str, float]] = {}
-        for row in range(len(table.entity)):
-            caller = table.strings[table.caller[row]] if table.caller[row] >= 0 else ""
-            key = (int(table.entity[row]), caller, table.strings[table.operation[row]])
-            trials[key] = float(table.trials[row])
-            event = table.strings[table.event[row]]
-            # Calls and their failures are judged along the relations; here the operation's own doings count.
-            if event and table.calls[row] < 0 and event != "failed":
-                shown.setdefault(key, {})[event] = float(table.shown[row])
-        for key, count in trials.items():
-            streams = self._events.setdefault(key, {})
-            for event in shown.get(key, {}):
-                if event not in streams and len(streams) < 400:
-                    fresh = CoinStream(self._settings.coin_worth, two_sided=True)
-                    if others := next(iter(streams.values()), None):
-                        fresh.trials, fresh.recent = others.trials, type(others.recent)((at, 0.0, seen) for at, _, seen in others.recent)
-                    streams[event] = fresh
-            for event, stream in streams.items():
-                stream.observe(now, shown.get(key, {}).get(event, 0.0), count)
+    def _trust(self, rows: Int64, source: Int32) -> None:
+        """A relation's past is as normal as its caller was."""
+        for row, entity in zip(rows.tolist(), source.tolist(), strict=True):
+            slow, failing = self._durations.keys.get((entity, "slower")), self._coins.keys.get((entity, "failing"))
+            worst = max(
+                float(self._durations.arrays.last[slow]) if slow is not None else 0.0, float(self._coins.arrays.last[failing]) if failing is not None else 0.0
+            )
+            if row >= 0:
+                self._relations.arrays.last[row] = worst
 
     def _samples(self, now: int, table: SampleTable) -> None:
-        for row, entity in enumerate(table.entity.tolist()):
-            self._open(self._levels, (entity, table.attributes[table.attribute[row]]), LevelStream).observe(now, float(table.mean[row]))
+        keys = [(entity, table.attributes[place]) for entity, place in zip(table.entity.tolist(), table.attribute.tolist(), strict=True)]
+        rows = np.array([self._levels.row(key) if self._level_rule(*key) else -1 for key in keys], np.int64)
+        self._levels.observe(rows, now, table.mean[:, None])
+
+    def _live(self, now: int) -> dict[RelationKey, dict[str, float]]:
+        found = {}
+        for key, row in self._relations.keys.items():
+            assert isinstance(key, tuple)
+            source, relation, target = key
+            found[RelationKey(self._graph.ref(source), relation, self._graph.ref(target))] = live_attributes(self._relations, row, now, relation)
+        return found
 
     def _findings(self, now: int) -> Iterator[Finding]:
-        least = self._settings.least_requests
-        for (entity, name), stream in self._durations.items():
-            if _fresh(stream.recent, now):
-                yield from self._finding(entity, name, "", stream.judge(now, least), "s", "mean {before:.3g} s -> {after:.3g} s over {count:.0f} requests")
-        for (detector, entity), coin_stream in self._coins.items():
-            if _fresh(coin_stream.recent, now):
-                yield from self._finding(
-                    entity, str(name), "", coin_stream.judge(now, least), "{request}", "{before:.1%} -> {after:.1%} of {count:.0f} requests failed"
-                )
-        for (entity, name), level in self._levels.items():
-            if _fresh(level.recent, now):
-                yield from self._level_findings(entity, name, level, now)
-        yield from self._behaviour_findings(now)
+        keys, rows = _all(self._durations)
+        yield from self._told(keys, judge_durations(self._durations, rows, now, least=self._settings.least_requests))
+        keys, rows = _all(self._coins)
+        coins = judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=self._settings.coin_worth, sides=1)
+        yield from self._told(keys, coins)
+        keys, rows = _all(self._demand)
+        for detector, sign in (("busier", 1.0), ("quieter", -1.0)):
+            demand = judge_means(self._demand, rows, now, least=self._settings.least_windows, wander=WANDER_OF_DEMAND, sign=sign)
+            yield from self._told([(entity, detector) for entity, _ in keys], demand)
+        yield from self._level_findings(now)
+        yield from self._told(*self._behaviour.judge(now))
 
-    def _level_findings(self, entity: int, name: str, level: LevelStream, now: int) -> Iterator[Finding]:
-        if name == "demand":
-            for detector, upward in (("busier", True), ("quieter", False)):
-                floor = 0.5 + 0.15 * abs(level.past[-1]) if level.past else 0.5
-                judged = level.judge(now, floor, upward=upward, wide=6.0)
-                yield from self._finding(entity, detector, "", judged, "{request}", "square root of requests a window {before:.2g} -> {after:.2g}")
-            return
-        if name == "mean_duration":
-            yield from self._finding(entity, "slower", "", level.judge(now, 0.15, upward=True), "log s", "log mean duration {before:.3g} -> {after:.3g}")
-            return
-        for detector, floor, upward, share in (
-            ("near_limit", 0.03, True, True),
-            ("below_usual", 0.03, False, True),
-            ("above_usual", 1.0, True, False),
-            ("increased", 0.2, True, False),
-            ("not_ready", 0.05, False, True),
-        ):
-            judged = level.judge(now, floor if share else max(floor * 0.3, 0.25 * abs(level.past[-1]) if level.past else 0.0), upward=upward, share=share)
-            yield from self._finding(entity, detector, name, judged, "1", "{before:.3g} -> {after:.3g}")
+    def _level_findings(self, now: int) -> Iterator[Finding]:
+        keys, rows = _all(self._coarse_durations)
+        above = np.full(rows.size, LEVEL_DETECTORS["above_usual"], np.int64)
+        judged = judge_levels(self._coarse_durations, rows, now, above, np.full(rows.size, WANDER_OF_COARSE_LOG))
+        yield from self._told(keys, replace(judged, before=np.exp(judged.before), after=np.exp(judged.after)))
+        keys, rows = _all(self._levels)
+        rules = [self._level_rule(entity, attribute) for entity, attribute in keys]
+        detector = np.array([LEVEL_DETECTORS[rule.detector] if rule else 0 for rule in rules], np.int64)
+        floor = np.array([ATTRIBUTES[attribute].immaterial for _, attribute in keys])
+        judged = judge_levels(self._levels, rows, now, detector, floor)
+        for place, rule in enumerate(rules):
+            if rule is not None:
+                yield from self._finding(keys[place][0], rule, judged, place)
 
-    def _behaviour_findings(self, now: int) -> Iterator[Finding]:
-        best: dict[int, tuple[float, Judgement, str]] = {}
-        for (entity, _, operation), streams in self._events.items():
-            ratios = []
-            for event, stream in streams.items():
-                if _fresh(stream.recent, now) and (judged := stream.judge(now, 10.0)) is not None:
-                    ratios.append((judged.ratio, event, judged))
-            if not ratios:
-                continue
-            ratio, event, judged = max(ratios, key=lambda each: (each[0], each[1]))
-            ratio -= log(len(ratios)) if ratio > 0 else 0.0
-            if entity not in best or ratio > best[entity][0]:
-                best[entity] = (ratio, judged, f"{operation}: {event}")
-        for entity, (ratio, judged, text) in best.items():
-            told = Judgement(ratio, judged.onset, judged.amount, judged.before, judged.after, judged.count)
-            yield from self._finding(
-                entity,
-                "behaving_differently",
-                "",
-                told,
-                "{request}",
-                text.replace("{", "{{").replace("}", "}}") + " in {before:.1%} -> {after:.1%} of {count:.0f} requests",
-            )
+    def _told(self, keys: list[tuple[int, str]], judged: Judgements, told: list[str] | None = None) -> Iterator[Finding]:
+        for place in np.flatnonzero(np.abs(np.nan_to_num(judged.ratio)) >= LEAST_RATIO).tolist():
+            entity, detector = keys[place]
+            rule = self._rules.get((self._graph.ref(entity).kind, detector, ""))
+            if rule is not None:
+                yield from self._finding(entity, rule, judged, place, told[place] if told else "")
 
-    def _finding(self, entity: int, detector: str, attribute: str, judged: Judgement | None, unit: str, text: str) -> Iterator[Finding]:
-        if judged is None:
+    def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Finding]:
+        ratio = _tempered(float(judged.ratio[place]), rule, self._settings)
+        if not abs(ratio) >= LEAST_RATIO:
             return
-        ref = self._graph.ref(entity)
-        rule = self._rules.get((ref.kind, detector, attribute)) or (self._rules.get((ref.kind, detector, "")) if not attribute else None)
-        if rule is None:
-            return
-        ratio = _tempered(judged.ratio, rule, self._settings)
-        if abs(ratio) < 0.05:
-            return
-        observed = text.format(before=judged.before, after=judged.after, count=judged.count)
-        yield Finding(ConditionRef(ref, rule.name), ratio, judged.onset if ratio > 0 else None, judged.amount, unit, observed)
+        before, after, count = float(judged.before[place]), float(judged.after[place]), float(judged.count[place])
+        words = observed(rule.detector, rule.attribute, before, after, count, event)
+        yield Finding(
+            condition=ConditionRef(self._graph.ref(entity), rule.name),
+            log_likelihood_ratio=ratio,
+            onset=int(judged.onset[place]) if ratio > 0 else None,
+            amount=words.amount,
+            unit=words.unit,
+            observed=words.text,
+        )
+
+    def _rows(self, table: StreamTable, entities: list[int], detector: str) -> Int64:
+        """Streams are kept for what a rule of the entity's kind can use."""
+        return np.array([table.row((entity, detector)) if self._has_rule(entity, detector) else -1 for entity in entities], np.int64)
+
+    def _has_rule(self, entity: int, detector: str) -> bool:
+        return (self._graph.ref(entity).kind, detector, "") in self._rules
+
+    def _level_rule(self, entity: int, attribute: str) -> ConditionRule | None:
+        kind = self._graph.ref(entity).kind
+        return next((rule for detector in LEVEL_DETECTORS if (rule := self._rules.get((kind, detector, attribute))) is not None), None)
+
+
+def _all(table: StreamTable) -> tuple[list[tuple[int, str]], Int64]:
+    keys: list[Hashable] = list(table.keys)
+    return keys, np.arange(len(keys), dtype=np.int64)  # type: ignore[return-value]  # every key of these tables is (entity, name)
 
 
 def _tempered(ratio: float, rule: ConditionRule, settings: EvidenceSettings) -> float:
+    """No detector proves more than its rates of error allow, and beyond the knee nats are worth less: models of noise are too sure."""
     bent = min(ratio, settings.knee + settings.slope * (ratio - settings.knee))
     strongest = log((1.0 - rule.false_negative) / rule.false_positive)
     weakest = log(rule.false_negative / (1.0 - rule.false_positive))
     return min(max(bent, weakest), strongest)
 
 
-def _fresh(recent: object, now: int) -> bool:
-    rows = list(recent)  # type: ignore[call-overload]  # every stream's rows begin with their time
-    return bool(rows) and rows[-1][0] > now - MEMORY
-
-
 def _by_detector(knowledge: CausalKnowledge) -> dict[tuple[str, str, str], ConditionRule]:
     found: dict[tuple[str, str, str], ConditionRule] = {}
-    sampled = {"near_limit", "below_usual", "above_usual", "increased", "not_ready"}
     for kind in knowledge.kinds.values():
         for rule in kind.conditions.values():
             if rule.detector:
-                found[kind.kind, rule.detector, rule.attribute if rule.detector in sampled else ""] = rule
+                found[kind.kind, rule.detector, rule.attribute if rule.detector in LEVEL_DETECTORS else ""] = rule
     return found
 
 

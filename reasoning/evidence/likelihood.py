@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from math import lgamma, log, log1p, pi
+from math import lgamma, log, log1p, pi, sqrt
+
+import numpy as np
+
+from reasoning.native import compiled
+from schema.batches import Float64
 
 JEFFREYS = 0.5
+FREEDOM = 4.0
+SHIFTS = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+SHIFTS.setflags(write=False)
+SPREAD_OF_SHIFT = 0.3
+LONGEST_TAIL = log(1000.0)
 
 
+@compiled
 def log_beta(a: float, b: float) -> float:
     """Ln B(a, b)."""
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
+@compiled
 def coin(shown: float, trials: float, base_shown: float, base_trials: float, worth: float) -> float:
-    """Ln P(shown of trials | any rate) - ln P(shown of trials | the baseline's rate).
+    """Ln P(shown of trials | any rate) - ln P(shown of trials | the baseline's rate), beta-binomial with Jeffreys' prior.
 
     The baseline counts for at most `worth` trials: real rates wander. 0 without a baseline.
     """
@@ -25,11 +37,41 @@ def coin(shown: float, trials: float, base_shown: float, base_trials: float, wor
     return log_beta(shown + JEFFREYS, missed + JEFFREYS) - log_beta(JEFFREYS, JEFFREYS) - log_beta(shown + a, missed + b) + log_beta(a, b)
 
 
-def student(deviation: float, freedom: float) -> float:
-    """Ln of Student's t density at `deviation` scales from the middle, scale 1."""
-    return lgamma((freedom + 1) / 2) - lgamma(freedom / 2) - 0.5 * log(freedom * pi) - (freedom + 1) / 2 * log1p(deviation * deviation / freedom)
+@compiled
+def student(deviation: float) -> float:
+    """Ln of Student's t density with 4 degrees of freedom at `deviation` scales from the middle, scale 1."""
+    constant = lgamma((FREEDOM + 1) / 2) - lgamma(FREEDOM / 2) - 0.5 * log(FREEDOM * pi)
+    return constant - (FREEDOM + 1) / 2 * log1p(deviation * deviation / FREEDOM)
 
 
-def shifted(deviation: float, freedom: float, wide: float) -> float:
-    """Ln density if abnormal (`wide` times wider) - ln density if normal, for a deviation in scales."""
-    return student(deviation / wide, freedom) - log(wide) - student(deviation, freedom)
+@compiled
+def shifted(deviation: float, scale: float, sizes: Float64) -> float:
+    """Ln P(deviation | a shift of one of `sizes`, each as likely, known to 30 %) - ln P(deviation | no shift); noise t with `scale`."""
+    total = 0.0
+    for size in sizes:
+        wide = sqrt(scale * scale + (SPREAD_OF_SHIFT * size) ** 2)
+        total += np.exp(student((deviation - size) / wide) - student(deviation / scale)) * scale / wide
+    return log(total / len(sizes))
+
+
+@compiled
+def near_limit(share: float, usual: float, scale: float) -> float:
+    """A share of a limit: density 3 share^2 if the limit is what matters, t round the usual level if not. Never for a share that fell."""
+    normal = student((share - usual) / scale) - log(scale)
+    ratio = 2.0 * log(max(min(share, 1.0), 0.01)) + log(3.0) - normal
+    return ratio if share > usual else min(ratio, 0.0)
+
+
+@compiled
+def below_usual(value: float, usual: float, scale: float) -> float:
+    """A value that may be anywhere below its usual level, against t round that level."""
+    normal = student((value - usual) / scale) - log(scale)
+    ratio = -log(max(usual, scale)) - normal
+    return ratio if value < usual else min(ratio, 0.0)
+
+
+@compiled
+def above_usual(value: float, usual: float, scale: float) -> float:
+    """A value that may be any number of scales (up to a thousand) above its usual level, against t round that level."""
+    deviation = (value - usual) / scale
+    return -log(LONGEST_TAIL * max(deviation, 1.0)) - student(deviation) if deviation > 0.0 else min(-student(deviation) - log(LONGEST_TAIL), 0.0)

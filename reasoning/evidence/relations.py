@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from math import exp
-
 import numpy as np
-from numpy.typing import NDArray
 
-from reasoning.evidence.streams import FADE, MEMORY, SECOND
+from reasoning.evidence.streams import CAPACITY, SECOND, StreamTable
+from schema.batches import Float64
 from schema.relations import RELATION_KINDS
 
 LOOK = 60 * SECOND
-CALLS, DURATION, EXCESS_TIME, CARRYING, REQUESTS, FAILED_SOURCE, SOURCE_TIME, SOURCE_ERRORS = range(8)
+WIDTH = 10
+CALLS, ANSWERED, CARRYING, REQUESTS, FAILED_SOURCE, SOURCE_TIME, SOURCE_ERRORS, WAITED, TARGET_CALLS, ERRORS = range(WIDTH)
+"""Columns of a relation's observation. Times in seconds; ANSWERED: the time the target is to answer for; TARGET_CALLS: all calls the target got."""
 LEAST_REQUESTS = 5.0
+MATERIAL_EXCESS = 0.1
+LEAST_FAILURES = 2.0
 
 
-@dataclass(slots=True)
-class RelationStream:
-    """Sums along one relation: Float64[8] in the order above, seconds for times. EXCESS_TIME: the time the target is to answer for."""
-
-    recent: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=deque)
-    baseline: NDArray[np.float64] = field(default_factory=lambda: np.zeros(8))
-
-    def observe(self, at: int, sums: NDArray[np.float64], weight: float) -> None:
-        """Adds a window; what leaves the last minutes teaches the baseline with `weight`."""
-        self.recent.append((at, sums))
-        while self.recent and self.recent[0][0] <= at - MEMORY:
-            self.baseline = self.baseline * exp(-5 * SECOND / FADE) + weight * self.recent.popleft()[1]
-
-    def live(self, now: int, relation: str) -> dict[str, float]:
-        """The live attributes that are known now."""
-        sums = np.sum([row for at, row in self.recent if at > now - LOOK], axis=0) if self.recent else np.zeros(8)
-        known = {"synchronous": float(RELATION_KINDS[relation].synchronous)}
-        if not isinstance(sums, np.ndarray) or sums[REQUESTS] < LEAST_REQUESTS:
-            return known
-        requests = sums[REQUESTS]
-        known["share_of_requests"] = _share(sums[CARRYING] / requests)
-        known["calls_per_request"] = float(sums[CALLS] / requests)
-        if sums[SOURCE_TIME] > 0:
-            known["share_of_time"] = _share(sums[DURATION] / sums[SOURCE_TIME])
-        if self.baseline[REQUESTS] < 2 * LEAST_REQUESTS:
-            return known
-        usual = self.baseline / self.baseline[REQUESTS]
-        caller_excess = sums[SOURCE_TIME] - usual[SOURCE_TIME] * requests
-        if caller_excess > 0.15 * usual[SOURCE_TIME] * requests:
-            known["share_of_latency_excess"] = _share((sums[EXCESS_TIME] - usual[EXCESS_TIME] * requests) / caller_excess)
-        failures = sums[SOURCE_ERRORS] - usual[SOURCE_ERRORS] * requests
-        if failures > max(2.0, 0.01 * requests):
-            known["share_of_error_excess"] = _share((sums[FAILED_SOURCE] - usual[FAILED_SOURCE] * requests) / failures)
+def live_attributes(table: StreamTable, row: int, now: int, relation: str) -> dict[str, float]:
+    """The live attributes of a relation that are known now (schema.knowledge.STRENGTH_VARIABLES)."""
+    known = {"synchronous": float(RELATION_KINDS[relation].synchronous)}
+    sums, usual = _recent(table, row, now), table.arrays.baseline[row]
+    requests = sums[REQUESTS]
+    if requests < LEAST_REQUESTS:
         return known
+    known["share_of_requests"] = _share(sums[CARRYING] / requests)
+    known["calls_per_request"] = float(sums[CALLS] / requests)
+    known["share_of_callee_load"] = _share(sums[CALLS] / max(sums[TARGET_CALLS], 1.0))
+    if sums[SOURCE_TIME] > 0:
+        known["share_of_time"] = _share(sums[WAITED] / sums[SOURCE_TIME])
+    if usual[REQUESTS] < 2 * LEAST_REQUESTS:
+        return known
+    expected = usual * (requests / usual[REQUESTS])
+    excess = sums[SOURCE_TIME] - expected[SOURCE_TIME]
+    if excess > MATERIAL_EXCESS * expected[SOURCE_TIME]:
+        known["share_of_latency_excess"] = _share((sums[ANSWERED] - expected[ANSWERED]) / excess)
+    failures = sums[SOURCE_ERRORS] - expected[SOURCE_ERRORS]
+    if failures > max(LEAST_FAILURES, 0.01 * requests):
+        known["share_of_error_excess"] = _share((sums[FAILED_SOURCE] - expected[FAILED_SOURCE]) / failures)
+    return known
+
+
+def _recent(table: StreamTable, row: int, now: int) -> Float64:
+    """Sums over the last LOOK, at least over the newest observation."""
+    a = table.arrays
+    slots = (a.first[row] + np.arange(a.held[row])) % CAPACITY
+    chosen = slots[a.at[row, slots] > now - LOOK]
+    return np.asarray(a.sums[row, chosen if chosen.size else slots[-1:]].sum(axis=0))
 
 
 def _share(value: float) -> float:

@@ -1,0 +1,269 @@
+"""The detectors: streams in, judgements out. Each looks back over several ages, takes the best and pays for the choice.
+
+Judgements are arrays over the streams asked for, nan in `ratio` where too little was seen or nothing lately: unknown is not absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, log1p, sqrt
+
+import numpy as np
+
+from reasoning.evidence.likelihood import SHIFTS, above_usual, below_usual, coin, near_limit, shifted
+from reasoning.evidence.streams import CAPACITY, KEPT, MEMORY, SECOND, StreamTable
+from reasoning.native import compiled
+from schema.batches import Float64, Int64
+
+AGES = np.array([15, 30, 60, 120, 180], np.int64) * SECOND
+AGES.setflags(write=False)
+SLOWEST_THAT_MATTERS = 0.0005
+WANDER_OF_MEAN = 0.12
+WANDER_OF_LOG = 0.1
+NEAR_LIMIT, BELOW_USUAL, ABOVE_USUAL, INCREASED, NOT_READY = range(5)
+LEVEL_DETECTORS = {"near_limit": NEAR_LIMIT, "below_usual": BELOW_USUAL, "above_usual": ABOVE_USUAL, "increased": INCREASED, "not_ready": NOT_READY}
+STATE_IS_BAD, STATE_IS_GOOD = 6.0, -2.3
+USUAL_OF_A_STATE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """Per stream: ratio, the log-likelihood ratio; onset: Int64, ns; before, after: the level compared; count: observations or trials."""
+
+    ratio: Float64
+    onset: Int64
+    before: Float64
+    after: Float64
+    count: Float64
+
+    @classmethod
+    def unknown(cls, streams: int) -> Judgements:
+        """Nothing is known of any."""
+        return cls(np.full(streams, np.nan), np.zeros(streams, np.int64), np.zeros(streams), np.zeros(streams), np.zeros(streams))
+
+
+def judge_coins(table: StreamTable, rows: Int64, now: int, *, least: float, worth: float, sides: int) -> Judgements:
+    """Streams of (shown, trials): does it show more often than before, or (sides 2) more or less often? `least`: trials of a baseline."""
+    found, a = Judgements.unknown(rows.size), table.arrays
+    _coins(a.at, a.sums, a.first, a.held, a.baseline, a.last, rows, now, least, worth, sides, found.ratio, found.onset, found.before, found.after, found.count)
+    return found
+
+
+def judge_means(table: StreamTable, rows: Int64, now: int, *, least: float, wander: float, sign: float) -> Judgements:
+    """Streams of (n, sum x, sum x^2): is the mean higher (sign 1) or lower (sign -1) than before? `wander`: how a mean drifts by itself."""
+    found, a = Judgements.unknown(rows.size), table.arrays
+    _means(a.at, a.sums, a.first, a.held, a.baseline, a.last, rows, now, least, wander, sign, found.ratio, found.onset, found.before, found.after, found.count)
+    return found
+
+
+def judge_durations(table: StreamTable, rows: Int64, now: int, *, least: float) -> Judgements:
+    """Streams of (n, sum s, sum s^2, sum ln s, sum (ln s)^2): are requests slower, in the mean of seconds or of their logarithms?"""
+    found, a = Judgements.unknown(rows.size), table.arrays
+    _durations(a.at, a.sums, a.first, a.held, a.baseline, a.last, rows, now, least, found.ratio, found.onset, found.before, found.after, found.count)
+    return found
+
+
+def judge_levels(table: StreamTable, rows: Int64, now: int, detector: Int64, floor: Float64) -> Judgements:
+    """Streams of single values by the detector of each (NEAR_LIMIT ...). floor: Float64[r], a difference that does not matter."""
+    found, a = Judgements.unknown(rows.size), table.arrays
+    _levels(
+        a.at, a.sums, a.first, a.held, a.middle, a.spread, a.last, rows, now, detector, floor, found.ratio, found.onset, found.before, found.after, found.count
+    )
+    return found
+
+
+@compiled
+def _is_fresh(at: Int64, first: int, held: int, now: int) -> bool:
+    """The newest observation is of the last minutes, or no older than two of the stream's own intervals."""
+    if held == 0:
+        return False
+    newest = at[(first + held - 1) % CAPACITY]
+    interval = newest - at[(first + held - 2) % CAPACITY] if held > 1 else 0
+    return bool(now - newest < max(MEMORY, 2 * interval))
+
+
+@compiled
+def _reach(at: Int64, first: int, held: int, now: int, which: int) -> int:
+    """How many of the newest observations the look of age `which` covers; at least which + 1 up to KEPT."""
+    covered = 0
+    while covered < held:
+        slot = (first + held - 1 - covered) % CAPACITY
+        if at[slot] <= now - AGES[which] and covered >= min(which + 1, KEPT):
+            break
+        covered += 1
+    return covered
+
+
+@compiled
+def _choose(best: float, looks: int, longest: float) -> float:
+    """The best of several looks pays for the choice; when none speaks for a change, the longest look counts."""
+    price = log(looks)
+    return best - price if best > price else min(best, longest)
+
+
+@compiled
+def _coins(
+    at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, worth: float, sides: int,
+    ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
+) -> None:  # fmt: skip
+    for place in range(rows.size):
+        row = rows[place]
+        base_shown, base_trials = baseline[row, 0], baseline[row, 1]
+        if base_trials < least or not _is_fresh(at[row], first[row], held[row], now):
+            continue
+        shown = trials = 0.0
+        covered = looks = 0
+        best = longest = -np.inf
+        for which in range(AGES.size):
+            reach = _reach(at[row], first[row], held[row], now, which)
+            if reach == covered and looks:
+                continue
+            for each in range(covered, reach):
+                slot = (first[row] + held[row] - 1 - each) % CAPACITY
+                shown += sums[row, slot, 0]
+                trials += sums[row, slot, 1]
+            covered = reach
+            if trials < 3:
+                continue
+            looks += 1
+            longest = coin(shown, trials, base_shown, base_trials, worth)
+            if sides == 1 and shown * base_trials <= base_shown * trials:
+                longest = min(longest, 0.0)
+            if longest > best:
+                best = longest
+                onset[place] = now - AGES[which]
+                after[place] = shown / trials
+                count[place] = trials
+        if looks:
+            ratio[place] = last[row] = _choose(best, looks, longest)
+            before[place] = base_shown / base_trials
+
+
+@compiled
+def _means(
+    at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, wander: float, sign: float,
+    ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
+) -> None:  # fmt: skip
+    for place in range(rows.size):
+        row = rows[place]
+        base = baseline[row, 0]
+        if base < least or not _is_fresh(at[row], first[row], held[row], now):
+            continue
+        usual = baseline[row, 1] / base
+        variance = max(baseline[row, 2] / base - usual * usual, 0.0)
+        n = total = 0.0
+        covered = looks = 0
+        best = longest = -np.inf
+        for which in range(AGES.size):
+            reach = _reach(at[row], first[row], held[row], now, which)
+            if reach == covered and looks:
+                continue
+            for each in range(covered, reach):
+                slot = (first[row] + held[row] - 1 - each) % CAPACITY
+                n += sums[row, slot, 0]
+                total += sums[row, slot, 1]
+            covered = reach
+            looks += 1
+            scale = sqrt(variance * (1 / n + 1 / base) + (wander * usual) ** 2 + 1e-12)
+            longest = shifted(sign * (total / n - usual), scale, SHIFTS * max(usual, 1e-6))
+            if longest > best:
+                best = longest
+                onset[place] = now - AGES[which]
+                after[place] = total / n
+                count[place] = n
+        ratio[place] = last[row] = _choose(best, looks, longest)
+        before[place] = usual
+
+
+@compiled
+def _durations(
+    at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float,
+    ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
+) -> None:  # fmt: skip
+    in_logs = np.log1p(SHIFTS)
+    for place in range(rows.size):
+        row = rows[place]
+        base = baseline[row, 0]
+        if base < least or not _is_fresh(at[row], first[row], held[row], now):
+            continue
+        usual, usual_log = baseline[row, 1] / base, baseline[row, 3] / base
+        variance = max(baseline[row, 2] / base - usual * usual, 0.0)
+        variance_log = max(baseline[row, 4] / base - usual_log * usual_log, 0.0)
+        n = total = total_log = 0.0
+        covered = looks = 0
+        best = longest = -np.inf
+        for which in range(AGES.size):
+            reach = _reach(at[row], first[row], held[row], now, which)
+            if reach == covered and looks:
+                continue
+            for each in range(covered, reach):
+                slot = (first[row] + held[row] - 1 - each) % CAPACITY
+                n += sums[row, slot, 0]
+                total += sums[row, slot, 1]
+                total_log += sums[row, slot, 3]
+            covered = reach
+            if n < 3:
+                continue
+            looks += 1
+            spread = 1 / n + 1 / base
+            scale = sqrt(variance * spread + (WANDER_OF_MEAN * usual) ** 2 + SLOWEST_THAT_MATTERS**2)
+            in_seconds = shifted(total / n - usual, scale, SHIFTS * usual)
+            # What half a millisecond is in logarithms of this stream's durations.
+            least_log = log1p(SLOWEST_THAT_MATTERS / usual)
+            scale = sqrt(variance_log * spread + WANDER_OF_LOG**2 + least_log**2)
+            longest = max(in_seconds, shifted(total_log / n - usual_log, scale, in_logs)) - log(2.0)
+            if longest > best:
+                best = longest
+                onset[place] = now - AGES[which]
+                after[place] = total / n
+                count[place] = n
+        if looks:
+            ratio[place] = last[row] = _choose(best, looks, longest)
+            before[place] = usual
+
+
+@compiled
+def _level_ratio(detector: int, mean: float, total: float, readings: int, usual: float, scale: float) -> float:
+    if detector == NOT_READY:
+        return STATE_IS_BAD if mean < USUAL_OF_A_STATE else STATE_IS_GOOD
+    if detector == NEAR_LIMIT:
+        return near_limit(mean, usual, scale)
+    if detector == BELOW_USUAL:
+        return below_usual(mean, usual, scale)
+    if detector == INCREASED:
+        # Events of the whole look together: one event stays one, however long the look.
+        return above_usual(total, usual * readings, scale)
+    return above_usual(mean, usual, scale)
+
+
+@compiled
+def _levels(
+    at: Int64, sums: Float64, first: Int64, held: Int64, middle: Float64, spread: Float64, last: Float64, rows: Int64, now: int, detector: Int64, floor: Float64,
+    ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
+) -> None:  # fmt: skip
+    for place in range(rows.size):
+        row = rows[place]
+        state = detector[place] == NOT_READY
+        if (np.isnan(middle[row]) and not state) or not _is_fresh(at[row], first[row], held[row], now):
+            continue
+        total = 0.0
+        covered = looks = 0
+        best = longest = -np.inf
+        for which in range(AGES.size):
+            reach = _reach(at[row], first[row], held[row], now, which)
+            if reach == covered and looks:
+                continue
+            for each in range(covered, reach):
+                total += sums[row, (first[row] + held[row] - 1 - each) % CAPACITY, 0]
+            covered = reach
+            looks += 1
+            mean = total / covered
+            scale = sqrt(spread[row] ** 2 / covered + floor[place] ** 2)
+            longest = _level_ratio(detector[place], mean, total, covered, middle[row], scale)
+            if longest > best:
+                best = longest
+                onset[place] = now - AGES[which]
+                after[place] = total if detector[place] == INCREASED else mean
+                count[place] = covered
+        ratio[place] = last[row] = _choose(best, looks, longest)
+        before[place] = middle[row]
