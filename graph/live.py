@@ -73,6 +73,16 @@ class LiveGraph:
         """What was refused, by reason."""
         return dict(sorted(self._dropped.items()))
 
+    @property
+    def entity_count(self) -> int:
+        """How many entities there are."""
+        return len(self._entities)
+
+    @property
+    def relation_count(self) -> int:
+        """How many relations there are."""
+        return len(self._relations)
+
     def intern(self, ref: EntityRef) -> int:
         """The dense integer of an entity, stable for the life of the process; -1 (counted) when the table is full."""
         known = self._ids.get(ref)

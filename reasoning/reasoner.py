@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler
+from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of
 from reasoning.errors import ReasoningError
@@ -32,10 +32,6 @@ class ReasonerSettings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
     changes: int = 10_000
-
-
-class UnknownCauseError(ReasoningError):
-    """No entity of the live graph has this defect or condition."""
 
 
 class Reasoner:
@@ -94,27 +90,21 @@ class Reasoner:
         return self.diagnosis
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
-        """What a defect or condition takes down. Raises UnknownCauseError."""
-        compiled = self._network()
-        if of not in compiled.index:
-            raise UnknownCauseError(
-                f"{of.entity} has no {of.defect if isinstance(of, DefectRef) else of.condition}: ask `whence topology` for the entities there are."
-            )
-        return impact(compiled, of)
+        """What a defect or condition takes down. Raises UnknownVariableError."""
+        return impact(self._network(), of)
 
     def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
-        """The estate under interventions. Raises UnknownCauseError."""
+        """The estate under interventions. Raises UnknownVariableError."""
         compiled = self._network()
-        for each in interventions:
-            if ConditionRef(each.entity, each.name) not in compiled.index and DefectRef(each.entity, each.name) not in compiled.index:
-                raise UnknownCauseError(f"{each.entity} has no defect or condition {each.name!r}: ask `whence topology` for the entities there are.")
-        return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
+        with naming(compiled):
+            return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
 
     def _diagnose(self) -> Diagnosis:
         compiled = self._network()
         forbidden, ruled_out = forbidden_links(compiled, self._state.findings)
         compiled = self._compiled = compiled.without(forbidden)
-        solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
+        with naming(compiled):
+            solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
         return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
 
     def _network(self) -> CompiledNetwork:
