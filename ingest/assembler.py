@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from graph.live import LiveGraph
 from graph.resolver import ResolvedResource, Resolver
-from graph.topology import EntityObservation, RelationKey, RelationObservation, StructureChange, StructureEvent, TopologyDelta
+from graph.topology import StructureChange, TopologyDelta
+from ingest.observations import topology_delta
 from ingest.rows import LogRow, SpanRow, log_rows, span_rows
-from ingest.samples import SampleReader, point_rows
-from ingest.tables import WindowCounts, behaviour_table, call_table, count_behaviour, count_segment, log_table, network_path, request_table
+from ingest.samples import SampleReader, point_rows, sample_table
+from ingest.tables import WindowCounts, behaviour_table, call_table, count_behaviour, count_segment, log_table, request_table
 from ingest.templates import log_template
 from ingest.trace_table import TraceTable
-from ingest.traces import Segment, segments_of
+from ingest.traces import segments_of
 from schema.batches import Batch, LogBatch, MetricBatch, Resource, SpanBatch
 from schema.identity import EntityRef
 from schema.windows import Change, ChangeKind, TelemetryWindow
@@ -32,16 +33,20 @@ EVENT_KINDS: dict[str, ChangeKind] = {
     "BackOff": ChangeKind.RESTART,
     "ScalingReplicaSet": ChangeKind.SCALE,
 }
-CONFIDENCE = {"paired": 0.99, "client": 0.9, "resource": 0.99, "service_graph": 0.8}
+VERSION = "service.version"
 
 
 @dataclass(frozen=True, slots=True)
 class AssemblerSettings:
-    """Times in seconds of event time. `rows`: how many rows may wait in open windows."""
+    """Times in seconds of event time. `rows`: how many rows may wait in open windows; `pending`: spans and records that wait for their request.
+
+    `skew_seconds`: how much later than its caller a callee may end, by clocks that differ.
+    """
 
     window_seconds: float = 5.0
     lateness_seconds: float = 5.0
     trace_patience_seconds: float = 30.0
+    skew_seconds: float = 0.2
     rows: int = 2_000_000
     pending: int = 1_000_000
 
@@ -79,9 +84,9 @@ class WindowAssembler:
         self._rows = 0
         self._latest = 0
         self._closed_until = 0
-        self._traces = TraceTable(patience=int(settings.trace_patience_seconds * SECOND), limit=settings.pending)
+        self._traces = TraceTable(patience=int(settings.trace_patience_seconds * SECOND), skew=int(settings.skew_seconds * SECOND), limit=settings.pending)
         self._samples = SampleReader(resolver)
-        self._versions: dict[EntityRef, set[str]] = {}
+        self._speaking: set[EntityRef] = set()
         self._dropped: Counter[str] = Counter()
 
     @property
@@ -139,93 +144,64 @@ class WindowAssembler:
     def _close(self, start: int, buffer: _Buffer) -> ClosedWindow:
         end = start + self._settings.window
         homes = self._resolve(buffer, end)
-        spans = sorted(
-            (row for batch, rows in buffer.spans for row in span_rows(batch, rows, [homes[_key(each)] for each in batch.resources])), key=_span_order
-        )
-        records = sorted(row for batch, rows in buffer.logs for row in log_rows(batch, rows, [homes[_key(each)] for each in batch.resources]))
-        points = sorted(row for batch, rows in buffer.points for row in point_rows(batch, rows))
+        records = sorted(row for batch, rows in buffer.logs for row in log_rows(batch, rows, _homes_of(batch, homes)))
         counts = WindowCounts()
-        self._traces.add(spans, [record for record in records if record.span[0] and record.span[1]])
-        for trace_spans, trace_logs in self._traces.take_complete(end):
-            self._count_trace(counts, trace_spans, trace_logs)
+        self._count_traces(counts, self._spans(buffer, homes), records, end)
         for record in records:
             if record.home.service is not None:
                 counts.logs[record.home.service, log_template(record.text), record.is_error] += 1
-        samples_refs: list[EntityRef] = []
-        table = self._samples.read(points, counts, lambda ref: samples_refs.append(ref) or self._graph.intern(ref))  # type: ignore[func-returns-value]  # notes which entities metrics showed
-        delta = self._delta(end, homes, counts, samples_refs)
-        changes = self._graph.apply(delta)
+        self._samples.read(sorted(row for batch, rows in buffer.points for row in point_rows(batch, rows)), counts)
+        delta = topology_delta(end, homes.values(), counts)
+        versions = self._versions(delta)
+        structure = self._graph.apply(delta)
+        deploys = [
+            Change(start, self._graph.intern(ref), ChangeKind.DEPLOY, f"{VERSION} {versions[ref]} -> {now}")
+            for ref, now in self._versions(delta).items()
+            if versions[ref] and versions[ref] != now
+        ]
         window = TelemetryWindow(
             start=start,
             end=end,
             requests=request_table(counts, self._graph.intern),
             calls=call_table(counts, self._graph.intern),
             behaviour=behaviour_table(counts, self._graph.intern),
-            samples=table,
+            samples=sample_table(counts, self._graph.intern),
             logs=log_table(counts, self._graph.intern),
-            changes=tuple(sorted([*self._deploys(changes), *self._events(records)])),
+            changes=tuple(sorted([*deploys, *self._events(records)])),
             dropped=self.dropped,
         )
-        return ClosedWindow(delta, window, changes)
+        return ClosedWindow(delta, window, structure)
 
     def _resolve(self, buffer: _Buffer, end: int) -> dict[ResourceKey, ResolvedResource]:
-        batches = [batch for group in (buffer.spans, buffer.points, buffer.logs) for batch, _ in group]
-        resources = {_key(resource): resource for batch in batches for resource in batch.resources}
-        self._resolver.learn(resources.values(), end)
+        """The entities of the resources that sent something in this window."""
+        resources = {
+            _key(resource): resource
+            for group in (buffer.spans, buffer.points, buffer.logs)
+            for batch, rows in group
+            for resource in (batch.resources[place] for place in np.unique(batch.resource[rows]).tolist())
+        }
+        self._resolver.learn((resources[key] for key in sorted(resources)), end)
         return {key: self._resolver.resource(resources[key], end) for key in sorted(resources)}
 
-    def _count_trace(self, counts: WindowCounts, spans: list[SpanRow], logs: list[LogRow]) -> None:
-        segments: list[Segment] = segments_of(spans, self._resolver.peer)
-        for segment in segments:
-            count_segment(counts, segment)
-        by_span: dict[int, list[LogRow]] = {}
-        for record in logs:
-            by_span.setdefault(record.span[1], []).append(record)
-        count_behaviour(counts, segments, by_span)
-        for segment in segments:
-            for source in self._topics(segment):
-                counts.call_count(segment.service, "consumes_from", source).calls += 1
+    def _spans(self, buffer: _Buffer, homes: Mapping[ResourceKey, ResolvedResource]) -> list[SpanRow]:
+        spans = sorted((row for batch, rows in buffer.spans for row in span_rows(batch, rows, _homes_of(batch, homes))), key=_span_order)
+        self._speaking.update(ref for span in spans for ref in (span.home.service, span.home.pod) if ref is not None)
+        return spans
 
-    def _topics(self, segment: Segment) -> list[EntityRef]:
-        entry = segment.entry
-        if not entry.attributes.get("messaging.destination.name") or entry.kind != 5:
-            return []
-        topic = self._resolver.peer(entry.home, entry.attributes, entry.start)
-        return [topic] if topic is not None else []
+    def _count_traces(self, counts: WindowCounts, spans: list[SpanRow], records: list[LogRow], end: int) -> None:
+        self._traces.add(spans, [record for record in records if record.span[0] and record.span[1]])
+        for piece in self._traces.take(end):
+            segments = segments_of(piece.spans, self._resolver.peer, piece.counted)
+            for segment in segments:
+                count_segment(counts, segment, self._speaking.__contains__)
+            count_behaviour(counts, segments, piece.logs)
+            self._traces.remember(piece, segments, end)
 
-    def _delta(self, end: int, homes: Mapping[ResourceKey, ResolvedResource], counts: WindowCounts, measured: list[EntityRef]) -> TopologyDelta:
-        entities: dict[EntityRef, EntityObservation] = {ref: EntityObservation(ref, "otlp.metrics", end, {}) for ref in measured}
-        entities.update({ref: EntityObservation(ref, "otlp.traces", end, {}) for ref in counts.requests})
-        relations: dict[RelationKey, RelationObservation] = {}
-        for home in homes.values():
-            for own in (home.service, home.pod, home.container, home.node, home.workload, home.namespace, home.cluster):
-                if own is not None:
-                    labels = home.labels.get(own, {}) or (entities[own].attributes if own in entities else {})
-                    entities[own] = EntityObservation(own, "otlp.resource", end, labels)
-            for key in (RelationKey(*relation) for relation in home.relations):
-                relations[key] = RelationObservation(key, "otlp.resource", end, CONFIDENCE["resource"])
-        for key in _implied(counts):
-            relations[key] = RelationObservation(key, "otlp.traces", end, CONFIDENCE["paired"])
-        for (source, kind, target), count in counts.calls.items():
-            key = RelationKey(source, kind, target)
-            how = "paired" if count.gaps else "client" if count.durations else "service_graph"
-            origin = "otlp.metrics" if how == "service_graph" and kind == "calls" else "otlp.traces"
-            relations[key] = RelationObservation(key, origin, end, CONFIDENCE[how], count.calls, count.errors, sum(count.durations) / SECOND)
-        return TopologyDelta(end, tuple(entities[ref] for ref in sorted(entities)), tuple(relations[key] for key in sorted(relations)))
-
-    def _deploys(self, changes: tuple[StructureChange, ...]) -> list[Change]:
-        found = []
-        for change in changes:
-            if change.event not in {StructureEvent.ENTITY_CHANGED, StructureEvent.ENTITY_APPEARED}:
-                continue
-            entity = self._graph.entity(change.entity)
-            version = entity.attributes.get("service.version", "") if entity is not None else ""
-            known = self._versions.setdefault(change.entity, set())
-            if version and version not in known:
-                if known:
-                    found.append(Change(change.at, self._graph.intern(change.entity), ChangeKind.DEPLOY, f"service.version {version}"))
-                known.add(version)
-        return found
+    def _versions(self, delta: TopologyDelta) -> dict[EntityRef, str]:
+        """The version in force of each service that told one; empty where it is not known yet."""
+        told = [seen.ref for seen in delta.entities if VERSION in seen.attributes]
+        known = {ref: self._graph.entity(ref) for ref in told}
+        return {ref: entity.attributes.get(VERSION, "") if entity is not None else "" for ref, entity in known.items()}
 
     def _events(self, records: list[LogRow]) -> list[Change]:
         found = []
@@ -240,20 +216,14 @@ class WindowAssembler:
         return found
 
 
-def _implied(counts: WindowCounts) -> Iterator[RelationKey]:
-    """Endpoints are part of their service; a network path leads to the service that was called across it."""
-    for ref in counts.requests:
-        if ref.kind == "endpoint":
-            yield RelationKey(ref, "part_of", EntityRef("service", ref.cluster, ref.namespace, ref.name.split(" ", 1)[0]))
-    for source, kind, target in counts.calls:
-        path = network_path(source, target)
-        if kind == "calls" and (source, "traverses", path) in counts.calls:
-            yield RelationKey(path, "leads_to", target)
+def _homes_of(batch: Batch, homes: Mapping[ResourceKey, ResolvedResource]) -> dict[int, ResolvedResource]:
+    keys = enumerate(map(_key, batch.resources))
+    return {place: homes[key] for place, key in keys if key in homes}
 
 
 def _key(resource: Resource) -> ResourceKey:
     return tuple(sorted(resource.attributes.items()))
 
 
-def _span_order(span: SpanRow) -> tuple[int, int, int]:
-    return span.trace, span.start, span.id
+def _span_order(span: SpanRow) -> tuple[int, int, int, int, int, str]:
+    return span.trace, span.start, span.id, span.end, span.kind, span.name

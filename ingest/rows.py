@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graph.resolver import ResolvedResource
-from schema.batches import LogBatch, Resource, SpanBatch, SpanKind, StatusCode
+from schema.batches import Int32, LogBatch, Resource, SpanBatch, SpanKind, StatusCode
 
 ERROR_SEVERITY = 17
+OUTGOING = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
+INCOMING = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
+IGNORED = ("k8s.", "service.name")  # on spans these repeat the resource
 
 
 @dataclass(slots=True)
@@ -26,7 +29,6 @@ class SpanRow:
     home: ResolvedResource
     attributes: Mapping[str, str]
     exceptions: list[str] = field(default_factory=list)
-    links: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def duration(self) -> int:
@@ -59,53 +61,45 @@ class LogRow:
         return self.severity >= ERROR_SEVERITY
 
 
-def span_rows(batch: SpanBatch, rows: Iterable[int], homes: list[ResolvedResource]) -> list[SpanRow]:
-    """The chosen rows of a batch."""
-    strings, columns = batch.strings, {key: column for key, column in batch.attributes.items() if not key.startswith(("k8s.", "service.name"))}
-    found: dict[int, SpanRow] = {}
-    for row in rows:
-        attributes = {key: strings[column[row]] for key, column in columns.items() if column[row] >= 0}
-        code = attributes.get("http.response.status_code", "")
-        found[row] = SpanRow(
-            trace=int(batch.trace_high[row]) << 64 | int(batch.trace_low[row]),
-            id=int(batch.span_id[row]),
-            parent=int(batch.parent_id[row]),
-            name=strings[batch.name[row]],
-            kind=int(batch.kind[row]),
-            start=int(batch.start[row]),
-            end=int(batch.end[row]),
-            failed=batch.status[row] == StatusCode.ERROR or (len(code) == 3 and code[0] == "5"),
-            home=homes[batch.resource[row]],
-            attributes=attributes,
-        )
-    for row, place in zip(batch.exception_row.tolist(), batch.exception_type.tolist(), strict=True):
-        if row in found:
-            found[row].exceptions.append(strings[place])
-    for row, high, low, span in zip(
-        batch.link_row.tolist(), batch.link_trace_high.tolist(), batch.link_trace_low.tolist(), batch.link_span_id.tolist(), strict=True
-    ):
-        if row in found:
-            found[row].links.append((high << 64 | low, span))
-    return list(found.values())
-
-
-def log_rows(batch: LogBatch, rows: Iterable[int], homes: list[ResolvedResource]) -> list[LogRow]:
-    """The chosen rows of a batch."""
+def span_rows(batch: SpanBatch, rows: Sequence[int], homes: Mapping[int, ResolvedResource]) -> list[SpanRow]:
+    """The chosen rows of a batch. `homes`: by place in the batch's resources."""
     strings = batch.strings
+    attributes = _attributes(strings, {key: column for key, column in batch.attributes.items() if not key.startswith(IGNORED)}, rows)
+    columns = (batch.trace_high, batch.trace_low, batch.span_id, batch.parent_id, batch.name, batch.kind, batch.status, batch.start, batch.end, batch.resource)
+    table = zip(*(column[rows].tolist() for column in columns), attributes, strict=True)
+    found = [
+        SpanRow(high << 64 | low, span, parent, strings[name], kind, start, end, _failed(status, held), homes[home], held)
+        for high, low, span, parent, name, kind, status, start, end, home, held in table
+    ]
+    if len(batch.exception_row):
+        by_row = dict(zip(rows, found, strict=True))
+        for row, place in zip(batch.exception_row.tolist(), batch.exception_type.tolist(), strict=True):
+            if row in by_row:
+                by_row[row].exceptions.append(strings[place])
+    return found
+
+
+def log_rows(batch: LogBatch, rows: Sequence[int], homes: Mapping[int, ResolvedResource]) -> list[LogRow]:
+    """The chosen rows of a batch. `homes`: by place in the batch's resources."""
+    strings = batch.strings
+    columns = (batch.time, batch.severity, batch.trace_high, batch.trace_low, batch.span_id, batch.body, batch.resource)
+    table = zip(*(column[rows].tolist() for column in columns), _attributes(strings, batch.attributes, rows), strict=True)
     return [
-        LogRow(
-            time=int(batch.time[row]),
-            service=str(homes[batch.resource[row]].service or ""),
-            text=strings[batch.body[row]],
-            severity=int(batch.severity[row]),
-            span=(int(batch.trace_high[row]) << 64 | int(batch.trace_low[row]), int(batch.span_id[row])),
-            home=homes[batch.resource[row]],
-            resource=batch.resources[batch.resource[row]],
-            attributes={key: strings[column[row]] for key, column in batch.attributes.items() if column[row] >= 0},
-        )
-        for row in rows
+        LogRow(time, str(homes[home].service or ""), strings[body], severity, (high << 64 | low, span), homes[home], batch.resources[home], held)
+        for time, severity, high, low, span, body, home, held in table
     ]
 
 
-OUTGOING = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
-INCOMING = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
+def _attributes(strings: tuple[str, ...], columns: Mapping[str, Int32], rows: Sequence[int]) -> list[dict[str, str]]:
+    """The text attributes of each row."""
+    found: list[dict[str, str]] = [{} for _ in rows]
+    for key, column in columns.items():
+        for held, place in zip(found, column[rows].tolist(), strict=True):
+            if place >= 0:
+                held[key] = strings[place]
+    return found
+
+
+def _failed(status: int, attributes: Mapping[str, str]) -> bool:
+    code = attributes.get("http.response.status_code", "")
+    return status == StatusCode.ERROR or (len(code) == 3 and code[0] == "5")

@@ -60,8 +60,8 @@ class SampleReader:
         """Points not used, by reason."""
         return dict(self._dropped)
 
-    def read(self, points: list[PointRow], counts: WindowCounts, intern: Intern) -> SampleTable:
-        """The samples of a window; request sums and service-graph calls go into `counts`."""
+    def read(self, points: list[PointRow], counts: WindowCounts) -> None:
+        """Counts a window's samples, request sums of services without spans, and calls that only service graphs know."""
         self._with_spans |= {ref for ref in counts.requests if ref.kind == "service"}
         values: defaultdict[tuple[EntityRef, str], list[float]] = defaultdict(list)
         parts: defaultdict[tuple[EntityRef, str], dict[str, float]] = defaultdict(lambda: {"value": 0.0, "complement": 0.0})
@@ -78,7 +78,7 @@ class SampleReader:
             if pair["value"] + pair["complement"] > 0:
                 values[key].append(pair["value"] / (pair["value"] + pair["complement"]))
         self._count_failures(values, counts)
-        return _table(values, intern)
+        counts.samples = {key: each for key, each in values.items() if key[1] != SUCCESS_RATIO.name and each}
 
     def _use(
         self,
@@ -197,8 +197,9 @@ def _uses() -> dict[str, list[_Use]]:
     return dict(uses)
 
 
-def _table(values: Mapping[tuple[EntityRef, str], list[float]], intern: Intern) -> SampleTable:
-    names, rows = Strings(), sorted((key, each) for key, each in values.items() if key[1] != SUCCESS_RATIO.name and each)
+def sample_table(counts: WindowCounts, intern: Intern) -> SampleTable:
+    """Rows in ascending entity and attribute."""
+    names, rows = Strings(), sorted(counts.samples.items())
     return SampleTable(
         entity=frozen([intern(key[0]) for key, _ in rows], np.int32),
         attribute=frozen([names.index(key[1]) for key, _ in rows], np.int32),

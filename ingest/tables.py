@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ingest.otlp.columns import Strings, frozen
 from ingest.rows import LogRow
 from ingest.templates import log_template
-from ingest.traces import Call, Segment
+from ingest.traces import Call, Origin, Segment
 from schema.identity import EntityRef
 from schema.windows import DURATION_BINS, BehaviourTable, CallTable, LogTable, RequestTable, duration_bin
 
@@ -57,6 +57,7 @@ class CallCount:
     gaps: list[int] = field(default_factory=list)
     carrying: int = 0
     failed_source: int = 0
+    traced: bool = True
 
 
 @dataclass(slots=True)
@@ -70,6 +71,8 @@ class WindowCounts:
     errors: set[str] = field(default_factory=set)
     reached: dict[str, EntityRef] = field(default_factory=dict)
     logs: Counter[tuple[EntityRef, str, bool]] = field(default_factory=Counter)
+    samples: dict[tuple[EntityRef, str], list[float]] = field(default_factory=dict)
+    links: set[tuple[EntityRef, str, EntityRef]] = field(default_factory=set)
 
     def request_count(self, ref: EntityRef) -> RequestCount:
         """The count of an entity, made on first use."""
@@ -80,48 +83,52 @@ class WindowCounts:
         return self.calls.setdefault((source, relation, target), CallCount())
 
 
-def relation_kind(call: Call) -> str:
-    """How a call relates its source to its target."""
-    if call.target.kind in {"database", "cache"}:
-        return "queries"
-    return "publishes_to" if call.target.kind in {"topic", "queue"} else "calls"
-
-
 def network_path(source: EntityRef, target: EntityRef) -> EntityRef:
     """The network between two services."""
     return EntityRef("network_path", source.cluster, source.namespace, f"{source.name}->{target.name}")
 
 
-def count_segment(counts: WindowCounts, segment: Segment) -> None:
-    """Adds one request, its calls and the traffic of uninstrumented peers."""
-    own_failed = segment.failed and not any(call.failed for call in segment.calls)
-    served = [segment.service, EntityRef("endpoint", segment.service.cluster, segment.service.namespace, f"{segment.service.name} {segment.operation}")]
-    if segment.entry.home.pod is not None:
-        served.append(segment.entry.home.pod)
-    for ref in served:
-        counts.request_count(ref).serve(segment.entry.duration, segment.own_time, failed=segment.failed, own_failed=own_failed)
-    seen: set[tuple[EntityRef, str, EntityRef]] = set()
-    blamed: set[tuple[EntityRef, str, EntityRef]] = set()
+def count_segment(counts: WindowCounts, segment: Segment, speaks_itself: Callable[[EntityRef], bool]) -> None:
+    """Adds one request, its calls and the traffic of peers that don't speak for themselves."""
+    if segment.is_request:
+        _count_request(counts, segment)
+    touched: dict[tuple[EntityRef, str, EntityRef], bool] = {}
     for call in segment.calls:
         for relation, target in _edges(segment, call):
             key = (segment.service, relation, target)
             _count_call(counts.call_count(*key), call)
-            seen.add(key)
-            if call.failed and segment.failed:
-                blamed.add(key)
-        if call.served is None and call.client is not None:
+            touched[key] = touched.get(key, False) or (call.failed and call.waits and segment.failed)
+        if call.served is None and call.relation != "consumes_from" and not speaks_itself(call.target):
             counts.request_count(call.target).serve(call.end - call.start, call.end - call.start, failed=call.failed, own_failed=call.failed)
-    for key in seen:
-        counts.calls[key].carrying += 1
-    for key in blamed:
-        counts.calls[key].failed_source += 1
+    if segment.took_from is not None:
+        key = (segment.service, "consumes_from", segment.took_from)
+        counts.call_count(*key).calls += 1
+        touched[key] = False
+    if segment.is_request:
+        for key, blamed in touched.items():
+            counts.calls[key].carrying += 1
+            counts.calls[key].failed_source += blamed
+
+
+def _count_request(counts: WindowCounts, segment: Segment) -> None:
+    service = segment.service
+    served = [service, EntityRef("endpoint", service.cluster, service.namespace, f"{service.name} {segment.origin.operation}")]
+    counts.links.add((served[1], "part_of", service))
+    if segment.entry.home.pod is not None:
+        served.append(segment.entry.home.pod)
+    own_time = segment.own_time
+    for ref in served:
+        counts.request_count(ref).serve(segment.entry.duration, own_time, failed=segment.failed, own_failed=segment.failed_by_itself)
+    if segment.caller is not None and segment.caller.service != service:
+        counts.links.add((segment.caller.service, "calls", service))
 
 
 def _edges(segment: Segment, call: Call) -> list[tuple[str, EntityRef]]:
-    edges = [(relation_kind(call), call.target)]
-    if call.client is not None and call.target.kind == "service" and call.waits:
-        edges.append(("traverses", network_path(segment.service, call.target)))
-    return edges
+    if call.target == segment.service:
+        return []
+    if call.client is None or call.target.kind != "service" or not call.waits:
+        return [(call.relation, call.target)]
+    return [(call.relation, call.target), ("traverses", network_path(segment.service, call.target))]
 
 
 def _count_call(count: CallCount, call: Call) -> None:
@@ -134,11 +141,12 @@ def _count_call(count: CallCount, call: Call) -> None:
         count.gaps.append(max(call.client.duration - call.served.duration, 0))
 
 
-def count_behaviour(counts: WindowCounts, segments: list[Segment], logs: dict[int, list[LogRow]]) -> None:
+def count_behaviour(counts: WindowCounts, segments: Iterable[Segment], logs: Mapping[int, list[LogRow]]) -> None:
     """The coins of one trace: which events each operation showed, one vote a trace and operation (docs/reasoning/evidence.md)."""
-    keys = [(segment.service, f"{segment.caller.service.name} {segment.caller.operation}" if segment.caller else "", segment.operation) for segment in segments]
+    requests = [segment for segment in segments if segment.is_request]
+    keys = [(segment.service, _stream_name(segment.caller), segment.origin.operation) for segment in requests]
     votes = Counter(keys)
-    for segment, key in zip(segments, keys, strict=True):
+    for segment, key in zip(requests, keys, strict=True):
         weight = 1.0 / votes[key]
         counts.trials[key] = counts.trials.get(key, 0.0) + weight
         for event, times in sorted(_events(counts, segment, logs).items()):
@@ -148,7 +156,11 @@ def count_behaviour(counts: WindowCounts, segments: list[Segment], logs: dict[in
                     counts.shown[*key, name] = counts.shown.get((*key, name), 0.0) + weight
 
 
-def _events(counts: WindowCounts, segment: Segment, logs: dict[int, list[LogRow]]) -> Counter[str]:
+def _stream_name(caller: Origin | None) -> str:
+    return f"{caller.service.name} {caller.operation}" if caller is not None else ""
+
+
+def _events(counts: WindowCounts, segment: Segment, logs: Mapping[int, list[LogRow]]) -> Counter[str]:
     events: Counter[str] = Counter()
     for span in (segment.entry, *segment.spans):
         if span is not segment.entry:

@@ -1,58 +1,144 @@
-"""Spans that wait for the rest of their trace. Bounded; a trace that lost its root is taken as it is after a while."""
+"""Spans that wait for the rest of their request, and what is remembered of those already counted. Bounded, drops counted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ingest.rows import LogRow, SpanRow
+from ingest.traces import Origin, Segment
+from schema.batches import SpanKind
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Spans of one trace that can be counted, in order of their start; their log records by span id; what was counted before by span id."""
+
+    trace: int
+    spans: list[SpanRow]
+    logs: Mapping[int, list[LogRow]]
+    counted: Mapping[int, Origin]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    spans: dict[int, SpanRow] = field(default_factory=dict)
+    logs: dict[int, list[LogRow]] = field(default_factory=dict)
+    last: int = 0
+    records: int = 0
 
 
 class TraceTable:
-    """Traces under way. A trace is complete when its root has ended; without one, `patience` nanoseconds after its last span."""
+    """Traces under way. Spans are taken as soon as the outermost span above them has ended: a root, a message's consumer,
 
-    def __init__(self, *, patience: int, limit: int) -> None:
+    or a child of a span that was taken before (a server that outlives a caller's timeout). `skew` nanoseconds are allowed
+    for clocks that differ. What never finds an outermost span is taken `patience` nanoseconds after the trace's last.
+    """
+
+    def __init__(self, *, patience: int, skew: int, limit: int) -> None:
         self._patience = patience
+        self._skew = skew
         self._limit = limit
-        self._spans: dict[int, list[SpanRow]] = {}
-        self._logs: dict[int, list[LogRow]] = {}
-        self._last: dict[int, int] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._held = 0
+        self._counted: dict[int, tuple[int, dict[int, Origin]]] = {}
+        self._remembered = 0
         self._dropped: Counter[str] = Counter()
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans and records refused, by reason."""
+        """Spans and records not used, by reason."""
         return dict(self._dropped)
 
     def add(self, spans: Sequence[SpanRow], logs: Sequence[LogRow]) -> None:
         """Takes a window's spans and span-bound records, in canonical order."""
         for span in spans:
             if self._held >= self._limit:
-                self._dropped["pending_spans_full"] += 1
+                self._dropped["waiting_spans_full"] += 1
                 continue
-            self._spans.setdefault(span.trace, []).append(span)
-            self._last[span.trace] = max(self._last.get(span.trace, 0), span.end)
+            waiting = self._waiting.setdefault(span.trace, _Waiting())
+            if span.id in waiting.spans or span.id in self._known(span.trace):
+                self._dropped["duplicate_spans"] += 1
+                continue
+            waiting.spans[span.id] = span
+            waiting.last = max(waiting.last, span.end)
             self._held += 1
         for record in logs:
             if self._held >= self._limit:
-                self._dropped["pending_logs_full"] += 1
+                self._dropped["waiting_records_full"] += 1
                 continue
-            self._logs.setdefault(record.span[0], []).append(record)
-            self._last[record.span[0]] = max(self._last.get(record.span[0], 0), record.time)
+            waiting = self._waiting.setdefault(record.span[0], _Waiting())
+            waiting.logs.setdefault(record.span[1], []).append(record)
+            waiting.last = max(waiting.last, record.time)
+            waiting.records += 1
             self._held += 1
 
-    def take_complete(self, now: int) -> list[tuple[list[SpanRow], list[LogRow]]]:
-        """The traces that are complete at event time `now`, in ascending trace id, with their records."""
-        ready = [
-            trace
-            for trace, last in self._last.items()
-            if now - last >= self._patience or (trace in self._spans and any(span.parent == 0 for span in self._spans[trace]))
-        ]
+    def take(self, now: int) -> list[Piece]:
+        """What can be counted at event time `now`, in ascending trace id."""
+        for trace in [trace for trace, (at, _) in self._counted.items() if now - at >= self._patience]:
+            self._forget(trace)
         taken = []
-        for trace in sorted(ready):
-            spans, logs = self._spans.pop(trace, []), self._logs.pop(trace, [])
-            del self._last[trace]
-            self._held -= len(spans) + len(logs)
-            taken.append((sorted(spans, key=lambda span: (span.start, span.id)), sorted(logs)))
+        for trace in sorted(self._waiting):
+            waiting = self._waiting[trace]
+            known = self._known(trace)
+            tired = now - waiting.last >= self._patience
+            chosen = list(waiting.spans.values()) if tired else _below_outermost(waiting.spans, known, now - self._skew)
+            if chosen:
+                logs = {span.id: waiting.logs.pop(span.id) for span in chosen if span.id in waiting.logs}
+                for span in chosen:
+                    del waiting.spans[span.id]
+                waiting.records -= (records := sum(map(len, logs.values())))
+                self._held -= len(chosen) + records
+                taken.append(Piece(trace, sorted(chosen, key=lambda span: (span.start, span.id)), logs, known))
+            if tired and waiting.records:
+                self._dropped["records_without_span"] += waiting.records
+                self._held -= waiting.records
+            if tired or not (waiting.spans or waiting.logs):
+                del self._waiting[trace]
         return taken
+
+    def remember(self, piece: Piece, segments: Sequence[Segment], now: int) -> None:
+        """Keeps which request each span of a piece belonged to, for what comes after. The oldest traces are forgotten first."""
+        origins = dict(piece.counted)
+        for segment in segments:
+            for span in (segment.entry, *segment.spans):
+                origins[span.id] = segment.origin
+        self._dropped["spans_without_request"] += len(piece.spans) - (len(origins) - len(piece.counted))
+        if piece.trace in self._counted:
+            self._forget(piece.trace)
+        self._counted[piece.trace] = (now, origins)
+        self._remembered += len(origins)
+        while self._remembered > self._limit:
+            self._forget(next(iter(self._counted)))
+            self._dropped["counted_traces_forgotten"] += 1
+
+    def _known(self, trace: int) -> Mapping[int, Origin]:
+        found = self._counted.get(trace)
+        return found[1] if found is not None else {}
+
+    def _forget(self, trace: int) -> None:
+        _, origins = self._counted.pop(trace)
+        self._remembered -= len(origins)
+
+
+def _below_outermost(spans: Mapping[int, SpanRow], known: Mapping[int, Origin], ended: int) -> list[SpanRow]:
+    """The spans that stand below an outermost span which ended by `ended`."""
+    reached = {
+        span.id: True
+        for span in spans.values()
+        if (not span.parent or span.kind == SpanKind.CONSUMER or (span.parent in known and span.parent not in spans)) and span.end <= ended
+    }
+    if not reached:
+        return []
+    for span in spans.values():
+        path, at = [], span
+        while at.id not in reached:
+            reached[at.id] = False  # Parents that form a circle end here.
+            path.append(at.id)
+            if at.parent not in spans:
+                break
+            at = spans[at.parent]
+        for each in path:
+            reached[each] = reached[at.id]
+    return [span for span in spans.values() if reached[span.id]]

@@ -12,12 +12,26 @@ from schema.batches import SpanKind
 from schema.identity import EntityRef
 
 PeerOf = Callable[[ResolvedResource, Mapping[str, str], int], EntityRef | None]
+BROKERS = frozenset({"topic", "queue"})
+TAKING = frozenset({"receive", "settle"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The request a span belongs to."""
+
+    service: EntityRef
+    operation: str
 
 
 @dataclass(slots=True)
 class Call:
-    """One outgoing call. `target`: the called segment's service, or a peer without telemetry. `served`: the called entry span."""
+    """One outgoing call. `target`: the called segment's service, or a peer without telemetry. `served`: the called entry span.
 
+    `waits`: the caller's time passes while the call is under way.
+    """
+
+    relation: str
     target: EntityRef
     start: int
     end: int
@@ -31,14 +45,24 @@ class Call:
 
 @dataclass(slots=True)
 class Segment:
-    """The run of spans of one service below one entry span."""
+    """The run of spans of one service below one entry span. `caller`: the request that waited for it, if that is known.
+
+    `is_request` is False where the request was counted before, is not known, or is a wait for messages: only the calls count then.
+    `took_from`: the topic or queue whose message it works on.
+    """
 
     entry: SpanRow
-    service: EntityRef
-    operation: str
-    caller: Segment | None
+    origin: Origin
+    is_request: bool
+    caller: Origin | None = None
+    took_from: EntityRef | None = None
     spans: list[SpanRow] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+
+    @property
+    def service(self) -> EntityRef:
+        """The service that did the work."""
+        return self.origin.service
 
     @property
     def own_time(self) -> int:
@@ -55,32 +79,40 @@ class Segment:
         """The request failed."""
         return self.entry.failed
 
+    @property
+    def failed_by_itself(self) -> bool:
+        """The request failed although nothing it waited for did."""
+        return self.failed and not any(call.failed and call.waits for call in self.calls)
 
-def segments_of(spans: Sequence[SpanRow], peer_of: PeerOf) -> list[Segment]:
-    """The segments of one trace (or of what came of it), in order of their entry's start. Spans in canonical order."""
+
+def segments_of(spans: Sequence[SpanRow], peer_of: PeerOf, counted: Mapping[int, Origin] | None = None) -> list[Segment]:
+    """The segments of one trace (or of what came of it), in order of their entry's start. Spans in canonical order.
+
+    `counted`: the request each span of the trace that was counted before belonged to.
+    """
+    counted = counted or {}
     by_id = {span.id: span for span in spans}
     segments: dict[int, Segment] = {}
-    entries = [span for span in spans if _is_entry(span, by_id.get(span.parent)) and span.home.service is not None]
-    for entry in entries:
-        assert entry.home.service is not None
-        segments[entry.id] = Segment(entry, entry.home.service, operation_of(entry), None)
-    owner = {span.id: _owner(span, by_id, segments) for span in spans}
+    for span in spans:
+        if span.home.service is not None and _is_entry(span, by_id.get(span.parent)):
+            segments[span.id] = _segment(span, span.home.service, counted.get(span.parent), peer_of)
+    owners = _owners(spans, by_id, segments)
     called: dict[int, list[SpanRow]] = {}
     for span in spans:
-        segment = owner[span.id]
+        segment = owners[span.id]
         if segment is None:
             continue
-        if span.id in segments:
-            segment.caller = owner.get(span.parent)
-            if span.parent in by_id:
-                called.setdefault(span.parent, []).append(span)
-        else:
+        if span.id not in segments:
             segment.spans.append(span)
+        elif span.parent in by_id and span.kind != SpanKind.CONSUMER:
+            caller = owners[span.parent]
+            segment.caller = caller.origin if caller is not None else None
+            called.setdefault(span.parent, []).append(span)
     for span in spans:
-        segment = owner[span.id]
+        segment = owners[span.id]
         if segment is not None:
             segment.calls.extend(_calls(span, called.get(span.id, []), peer_of))
-    return [segments[entry.id] for entry in entries]
+    return list(segments.values())
 
 
 def operation_of(entry: SpanRow) -> str:
@@ -95,22 +127,33 @@ def operation_of(entry: SpanRow) -> str:
 
 
 def _is_entry(span: SpanRow, parent: SpanRow | None) -> bool:
-    if span.kind in INCOMING:
-        return True
-    if parent is not None:
-        return parent.home.service != span.home.service
-    return span.parent == 0 or span.kind not in OUTGOING
+    return span.kind in INCOMING or parent is None or parent.home.service != span.home.service
 
 
-def _owner(span: SpanRow, by_id: Mapping[int, SpanRow], segments: Mapping[int, Segment]) -> Segment | None:
-    seen = set()
-    at: SpanRow | None = span
-    while at is not None and at.id not in seen:
-        if at.id in segments:
-            return segments[at.id]
-        seen.add(at.id)
-        at = by_id.get(at.parent)
-    return None
+def _segment(entry: SpanRow, service: EntityRef, caller: Origin | None, peer_of: PeerOf) -> Segment:
+    origin = Origin(service, operation_of(entry))
+    if entry.kind == SpanKind.CONSUMER:
+        topic = peer_of(entry.home, entry.attributes, entry.start) if entry.attributes.get("messaging.destination.name") else None
+        return Segment(entry, origin, entry.attributes.get("messaging.operation.type") not in TAKING, took_from=topic)
+    if entry.kind not in INCOMING and caller is not None and caller.service == service:
+        return Segment(entry, caller, is_request=False)
+    lost_its_request = caller is None and entry.parent != 0 and entry.kind in OUTGOING
+    return Segment(entry, origin, is_request=not lost_its_request, caller=caller)
+
+
+def _owners(spans: Sequence[SpanRow], by_id: Mapping[int, SpanRow], segments: Mapping[int, Segment]) -> dict[int, Segment | None]:
+    owners: dict[int, Segment | None] = {**segments}
+    for span in spans:
+        path: list[int] = []
+        at: SpanRow | None = span
+        while at is not None and at.id not in owners:
+            owners[at.id] = None  # Parents that form a circle end here.
+            path.append(at.id)
+            at = by_id.get(at.parent)
+        if at is not None:
+            for each in path:
+                owners[each] = owners[at.id]
+    return owners
 
 
 def _calls(span: SpanRow, served: Sequence[SpanRow], peer_of: PeerOf) -> list[Call]:
@@ -118,13 +161,22 @@ def _calls(span: SpanRow, served: Sequence[SpanRow], peer_of: PeerOf) -> list[Ca
     calls = []
     for entry in served:
         assert entry.home.service is not None
-        asynchronous = entry.kind == SpanKind.CONSUMER or span.kind == SpanKind.PRODUCER or entry.start >= span.end
+        waits = span.kind != SpanKind.PRODUCER and entry.start < span.end
         start, end = (client.start, client.end) if client else (entry.start, entry.end)
-        failed = (client.failed if client else False) or entry.failed
-        timed_out = client.timed_out if client else False
-        calls.append(Call(entry.home.service, start, end, failed, timed_out, not asynchronous, client, entry, operation_of(entry)))
-    if client is not None and (not served or client.kind == SpanKind.PRODUCER):
+        failed = entry.failed or (client is not None and client.failed)
+        timed_out = client is not None and client.timed_out
+        calls.append(Call("calls", entry.home.service, start, end, failed, timed_out, waits, client, entry, operation_of(entry)))
+    if client is not None and not served:
         target = peer_of(client.home, client.attributes, client.start)
         if target is not None and target != client.home.service:
-            calls.append(Call(target, client.start, client.end, client.failed, client.timed_out, True, client, None, operation_name(client.name)))
+            relation = _relation(client, target)
+            calls.append(Call(relation, target, client.start, client.end, client.failed, client.timed_out, True, client, None, operation_name(client.name)))
     return calls
+
+
+def _relation(client: SpanRow, target: EntityRef) -> str:
+    if target.kind in {"database", "cache"}:
+        return "queries"
+    if target.kind in BROKERS:
+        return "consumes_from" if client.attributes.get("messaging.operation.type") in TAKING else "publishes_to"
+    return "calls"
