@@ -48,12 +48,14 @@ class Placement:
 
     def complete(self, attributes: Mapping[str, str]) -> Mapping[str, str]:
         """The attributes with the pod, workload and cluster they leave out."""
-        names = [f"uid {attributes.get(POD_UID)}", f"container {attributes.get(CONTAINER_ID)}"]
-        if attributes.get(POD_NAME):
-            names.append(_by_name(attributes))
-        elif not attributes.get(NODE_NAME):
-            names.append(f"host {attributes.get(HOST_NAME)}")
-        completed = {**self._first(names), **{key: value for key, value in attributes.items() if value}}
+        completed = {key: value for key, value in attributes.items() if value}
+        names = [f"uid {completed.get(POD_UID)}"]
+        if POD_NAME not in completed and NODE_NAME not in completed:
+            names.append(f"host {completed.get(HOST_NAME)}")
+        for more in ([f"container {completed.get(CONTAINER_ID)}"], names):
+            completed = self._first(more) | completed
+        if POD_NAME in completed:
+            completed = self._first([_by_name(completed)]) | completed
         if CLUSTER_NAME not in completed:
             completed.update(self._first(f"cluster of {name}" for name in _cluster_names(completed)))
         return completed
@@ -87,7 +89,7 @@ def _cluster_names(attributes: Mapping[str, str]) -> Iterator[str]:
 
 
 def _pod_names(attributes: Mapping[str, str]) -> Iterator[str]:
-    """What else a pod is called: a pod's host name is its own name, unless it shares its node's network."""
+    """What a pod is called; its host name is its own name, unless it shares its node's network."""
     if attributes.get(POD_UID):
         yield f"uid {attributes[POD_UID]}"
     yield _by_name(attributes)
