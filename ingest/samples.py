@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from graph.resolver import Resolver
 from ingest.otlp.columns import Strings, frozen
-from ingest.tables import Intern, RequestCount, WindowCounts
+from ingest.tables import CallCount, Intern, RequestCount, WindowCounts
 from schema.attributes import ATTRIBUTES, SERVER_DURATION, SUCCESS_RATIO, Attribute, MetricSource, Scale
 from schema.batches import MetricBatch, PointKind, Resource
 from schema.identity import EntityRef
 from schema.windows import SampleTable
 
 SECOND = 1_000_000_000
+TO_SECONDS = {"ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 SERVICE_GRAPH_CALLS = "traces_service_graph_request_total"
+Pairs = tuple[tuple[str, str], ...]
+_Series = tuple[str, str, Pairs]
+K = TypeVar("K")
+V = TypeVar("V")
 INCREASING = frozenset({PointKind.CUMULATIVE, PointKind.HISTOGRAM_CUMULATIVE, PointKind.SUMMARY})
 
 
@@ -28,7 +34,7 @@ class PointRow:
     time: int
     metric: str
     owner: str
-    attributes: tuple[tuple[str, str], ...]
+    attributes: Pairs
     kind: int
     value: float
     count: float
@@ -42,15 +48,24 @@ class _Use:
     role: str  # "value", "limit" or "complement"
 
 
+@dataclass(slots=True)
+class _Reading:
+    """What one window's points add up to. `parts`: the increases that make a ratio, by role."""
+
+    counts: WindowCounts
+    values: defaultdict[tuple[EntityRef, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    parts: defaultdict[tuple[EntityRef, str], defaultdict[str, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
+
+
 class SampleReader:
-    """Turns points into samples; remembers the last value of increasing series and the limits. Bounded, drops counted."""
+    """Turns points into samples; remembers the last value of increasing series and the limits. Bounded, the oldest go first, counted."""
 
     def __init__(self, resolver: Resolver, *, limit: int = 1_000_000) -> None:
         self._resolver = resolver
         self._limit = limit
         self._uses = _uses()
-        self._last: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[float, float]] = {}
-        self._limits: dict[tuple[EntityRef, str], float] = {}
+        self._last: dict[_Series, tuple[float, float]] = {}
+        self._limits: dict[tuple[EntityRef, str, Pairs], float] = {}
         self._with_spans: set[EntityRef] = set()
         self._measured_success: set[EntityRef] = set()
         self._dropped: Counter[str] = Counter()
@@ -60,65 +75,65 @@ class SampleReader:
         """Points not used, by reason."""
         return dict(self._dropped)
 
-    def read(self, points: list[PointRow], counts: WindowCounts) -> None:
+    def read(self, points: Sequence[PointRow], counts: WindowCounts) -> None:
         """Counts a window's samples, request sums of services without spans, and calls that only service graphs know."""
         self._with_spans |= {ref for ref in counts.requests if ref.kind == "service"}
-        values: defaultdict[tuple[EntityRef, str], list[float]] = defaultdict(list)
-        parts: defaultdict[tuple[EntityRef, str], dict[str, float]] = defaultdict(lambda: {"value": 0.0, "complement": 0.0})
+        reading = _Reading(counts)
+        for point in points:
+            for use in self._uses.get(point.metric, ()):
+                if use.role == "limit":
+                    self._note_limit(use, point)
         for point in points:
             if point.metric == SERVICE_GRAPH_CALLS:
                 self._service_graph(point, counts)
-                continue
-            uses = self._uses.get(point.metric)
-            if uses is None:
+            elif point.metric in self._uses:
+                self._use(point, reading)
+            else:
                 self._dropped["unknown_metric"] += 1
-                continue
-            self._use(point, uses, counts, values, parts)
-        for key, pair in parts.items():
-            if pair["value"] + pair["complement"] > 0:
-                values[key].append(pair["value"] / (pair["value"] + pair["complement"]))
-        self._count_failures(values, counts)
-        counts.samples = {key: each for key, each in values.items() if key[1] != SUCCESS_RATIO.name and each}
+        for key, parts in reading.parts.items():
+            if (whole := parts["value"] + parts["complement"]) > 0:
+                reading.values[key].append(parts["value"] / whole)
+        self._count_failures(reading.values, counts)
+        counts.samples = {key: each for key, each in reading.values.items() if key[1] != SUCCESS_RATIO.name and each}
 
-    def _use(
-        self,
-        point: PointRow,
-        uses: list[_Use],
-        counts: WindowCounts,
-        values: defaultdict[tuple[EntityRef, str], list[float]],
-        parts: defaultdict[tuple[EntityRef, str], dict[str, float]],
-    ) -> None:
+    def _entity(self, use: _Use, point: PointRow) -> EntityRef | None:
+        attributes = dict(point.attributes)
+        # A limit holds for every state, so it need not name one.
+        if any(attributes.get(key, value if use.role == "limit" else None) != value for key, value in use.source.where):
+            return None
+        return self._resolver.metric_entity(point.resource, attributes, use.attribute.kinds, point.time)
+
+    def _note_limit(self, use: _Use, point: PointRow) -> None:
+        ref = self._entity(use, point)
+        if ref is not None:
+            _keep(self._limits, (ref, use.attribute.name, _pool(use, point)), point.value, self._limit, self._dropped, "limits_forgotten")
+
+    def _use(self, point: PointRow, reading: _Reading) -> None:
         increase, number = self._increase(point)
-        for use in uses:
-            if not set(use.source.where) <= set(point.attributes):
-                continue
-            ref = self._resolver.metric_entity(point.resource, dict(point.attributes), use.attribute.kinds, point.time)
+        for use in self._uses[point.metric]:
+            ref = self._entity(use, point) if use.role != "limit" else None
             if ref is None:
                 continue
             key = (ref, use.attribute.name)
             if use.attribute is SERVER_DURATION:
-                self._count_sums(ref, increase, number, counts)
-            elif use.role == "limit":
-                self._limits[key] = point.value
+                self._count_sums(ref, increase, number, reading.counts)
             elif use.source.complement_metric:
-                parts[key][use.role] += max(increase, 0.0)
+                reading.parts[key][use.role] += max(increase, 0.0)
             else:
-                self._sample(use, point, key, increase, number, values)
+                value = self._value(use, point, ref, increase, number)
+                if value is not None:
+                    reading.values[key].append(value)
 
-    def _sample(
-        self, use: _Use, point: PointRow, key: tuple[EntityRef, str], increase: float, number: float, values: defaultdict[tuple[EntityRef, str], list[float]]
-    ) -> None:
+    def _value(self, use: _Use, point: PointRow, ref: EntityRef, increase: float, number: float) -> float | None:
+        """What a point says about the attribute; None when it says nothing."""
         if point.kind in {PointKind.HISTOGRAM_CUMULATIVE, PointKind.HISTOGRAM_DELTA, PointKind.SUMMARY}:
-            if number > 0:
-                values[key].append(increase / number)
-        elif use.attribute.scale == Scale.COUNT:
-            values[key].append(max(increase, 0.0))
-        elif use.source.limit_metric:
-            limit = self._limits.get(key, 0.0)
-            if limit > 0:
-                values[key].append(point.value / limit)
-        else:
-            values[key].append(increase if point.kind in {PointKind.CUMULATIVE, PointKind.DELTA} and use.attribute.scale == Scale.AMOUNT else point.value)
+            return increase / number if number > 0 else None
+        if use.attribute.scale == Scale.COUNT:
+            return max(increase, 0.0)
+        if use.source.limit_metric:
+            limit = self._limits.get((ref, use.attribute.name, _pool(use, point)), 0.0)
+            return point.value / limit if limit > 0 else None
+        return increase if point.kind in {PointKind.CUMULATIVE, PointKind.DELTA} and use.attribute.scale == Scale.AMOUNT else point.value
 
     def _increase(self, point: PointRow) -> tuple[float, float]:
         """How much sum and count grew since the series' last point; after a reset, what is there now. Gauges of counts grow too."""
@@ -127,10 +142,7 @@ class SampleReader:
             return point.value, point.count
         series = (point.metric, point.owner, point.attributes)
         last = self._last.get(series)
-        if last is None and len(self._last) >= self._limit:
-            self._dropped["series_full"] += 1
-            return 0.0, 0.0
-        self._last[series] = (point.value, point.count)
+        _keep(self._last, series, (point.value, point.count), self._limit, self._dropped, "series_forgotten")
         if last is None:
             return 0.0, 0.0
         reset = point.value < last[0] or point.count < last[1]
@@ -163,7 +175,9 @@ class SampleReader:
             self._dropped["service_graph_without_ends"] += 1
             return
         source, target = (self._resolver.service_in_metrics(ends[end], point.resource) for end in ("client", "server"))
-        counts.call_count(source, "calls", target).calls += round(max(increase, 0.0))
+        count = counts.calls.setdefault((source, "calls", target), CallCount(traced=False))
+        if not count.traced:  # Traces know more about the same calls.
+            count.calls += round(max(increase, 0.0))
 
 
 def point_rows(batch: MetricBatch, rows: list[int]) -> list[PointRow]:
@@ -177,12 +191,27 @@ def point_rows(batch: MetricBatch, rows: list[int]) -> list[PointRow]:
             owner=owners[batch.resource[row]],
             attributes=pairs[batch.attributes[row]],
             kind=int(batch.kind[row]),
-            value=float(batch.value[row]),
+            value=float(batch.value[row]) * TO_SECONDS.get(batch.strings[batch.unit[row]], 1.0),
             count=float(batch.count[row]),
             resource=batch.resources[batch.resource[row]],
         )
         for row in rows
     ]
+
+
+def _pool(use: _Use, point: PointRow) -> Pairs:
+    """What tells the pools of one entity apart: the point's attributes less those that choose the state."""
+    choosing = {key for key, _ in use.source.where}
+    return tuple(pair for pair in point.attributes if pair[0] not in choosing)
+
+
+def _keep(table: dict[K, V], key: K, value: V, limit: int, dropped: Counter[str], reason: str) -> None:
+    """Puts a value at the end of a table; the one that was put longest ago makes room."""
+    table.pop(key, None)
+    if len(table) >= limit:
+        del table[next(iter(table))]
+        dropped[reason] += 1
+    table[key] = value
 
 
 def _uses() -> dict[str, list[_Use]]:
@@ -191,7 +220,7 @@ def _uses() -> dict[str, list[_Use]]:
         for source in attribute.sources:
             uses[source.metric].append(_Use(attribute, source, "value"))
             if source.limit_metric:
-                uses[source.limit_metric].append(_Use(attribute, MetricSource(source.limit_metric), "limit"))
+                uses[source.limit_metric].append(_Use(attribute, source, "limit"))
             if source.complement_metric:
                 uses[source.complement_metric].append(_Use(attribute, source, "complement"))
     return dict(uses)

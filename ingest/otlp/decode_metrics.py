@@ -69,7 +69,9 @@ def _data_points(metric: Metric) -> Iterator[tuple[PointKind, Any]]:
     if shape == "gauge":
         yield from ((PointKind.GAUGE, point) for point in metric.gauge.data_points)
     elif shape == "sum":
-        kind = PointKind.DELTA if metric.sum.aggregation_temporality == DELTA else PointKind.CUMULATIVE
+        # What adds up over time but may fall is a level, such as connections in use.
+        level = PointKind.CUMULATIVE if metric.sum.is_monotonic else PointKind.GAUGE
+        kind = PointKind.DELTA if metric.sum.aggregation_temporality == DELTA else level
         yield from ((kind, point) for point in metric.sum.data_points)
     elif shape == "summary":
         yield from ((PointKind.SUMMARY, point) for point in metric.summary.data_points)

@@ -202,6 +202,8 @@ def _metric(metric: dict[str, Any]) -> Metric:
         target.SetInParent()
         if "aggregationTemporality" in data:
             target.aggregation_temporality = _enum(AggregationTemporality, data["aggregationTemporality"])
+        if shape == "sum":
+            target.is_monotonic = bool(data.get("isMonotonic"))
         target.data_points.extend(point(each) for each in data.get("dataPoints") or ())
     return message
 
