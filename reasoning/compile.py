@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -13,6 +14,7 @@ import numpy as np
 from graph.live import LiveGraph
 from graph.topology import Relation, RelationKey
 from reasoning.cycles import feedback_links
+from reasoning.errors import InconsistentEvidenceError
 from reasoning.network import Bool, CausalNetwork, merged_links, network_of
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
@@ -24,6 +26,7 @@ HOUR = 3_600_000_000_000
 SECOND = 1_000_000_000
 PRIOR_HOURS = 1.0
 LARGEST_PRIOR = 0.2
+NAMED = 5  # how many variables an error names
 KNOWN_BEFORE = 90 * SECOND  # a relation is new only where both its ends were known for longer than this
 
 Name = ConditionRef | DefectRef
@@ -67,6 +70,18 @@ class CompiledNetwork:
     def without(self, links: Bool) -> CompiledNetwork:
         """The same estate without some links, bool[k]; what they kept out of a cycle may stay now."""
         return replace(self, strength=np.where(links, 0.0, self.strength)) if links.any() else self
+
+
+@contextmanager
+def naming(compiled: CompiledNetwork) -> Iterator[None]:
+    """Puts names to the variables of an InconsistentEvidenceError raised inside."""
+    try:
+        yield
+    except InconsistentEvidenceError as trouble:
+        names = [compiled.names[variable] for variable in trouble.variables[:NAMED]]
+        told = ", ".join(f"{name.defect if isinstance(name, DefectRef) else name.condition} of {name.entity}" for name in names)
+        more = len(trouble.variables) - len(names)
+        raise InconsistentEvidenceError(trouble.variables, told + (f" and {more} more" if more else "")) from None
 
 
 class NetworkCompiler:

@@ -43,7 +43,7 @@ def _compiled(knowledge: CausalKnowledge, example: WorkedExample) -> CompiledNet
 
 def _symptoms(compiled: CompiledNetwork, example: WorkedExample) -> ExampleResult:
     forced = {compiled.index[_named(compiled, text)]: True for text in example.causes}
-    found = forced_probabilities(compiled, forced, np.zeros(len(compiled.names)))
+    found = forced_probabilities(compiled.network, forced)
     told = []
     passed = True
     for text, wanted in example.symptoms.items():

@@ -12,6 +12,9 @@ Result = TypeVar("Result")
 
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """numba.njit with a cache on disk, under the function's own types."""
-    dispatcher: Callable[Parameters, Result] = numba.njit(cache=True)(function)
+    """numba.njit, kept on disk wherever numba finds a directory it may write (else each process compiles for itself)."""
+    try:
+        dispatcher: Callable[Parameters, Result] = numba.njit(cache=True)(function)
+    except RuntimeError:  # numba's word for: no cache directory is writable
+        dispatcher = numba.njit(cache=False)(function)
     return dispatcher

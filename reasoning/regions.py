@@ -19,7 +19,7 @@ from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork
 from schema.batches import Float64, Int32, Int64
 
-SMALLEST_INFLUENCE = 1e-3
+SMALLEST_INFLUENCE = 3e-4
 COARSER = 3.0  # how much the threshold grows where a part stays too wide
 WIDEST = 16
 MOST_CELLS = 1 << 20
