@@ -1,0 +1,127 @@
+"""The demo's course: the estate warms up, something breaks, Whence is asked again and again until there is a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from api.client import Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, WhatIf, WhenceClient
+from demo.processes import DemoError
+from demo.verdict import SECOND, Injection, Verdict, verdict_of
+
+ASK_EVERY = 0.25
+STALLED_AFTER = 90.0
+CALLS = "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to see. Times are epoch nanoseconds; `visits_per_second`: of event time, at the entry."""
+
+    started_at: int = 0
+    now: int = 0
+    visits_per_second: float = 0.0
+    injection: Injection | None = None
+    diagnosis: Diagnosis | None = None
+    calls: tuple[Relation, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the leading cause takes down, and what would change without it."""
+
+    impact: Impact | None = None
+    without: WhatIf | None = None
+
+
+class Audience(Protocol):
+    """Watches."""
+
+    def watch(self, scene: Scene) -> None:
+        """Sees the next scene."""
+
+    def hear(self, verdict: Verdict, outlook: Outlook) -> None:
+        """Hears the verdict."""
+
+
+class SaidByEstate(Protocol):
+    """The running estate, as far as the demo needs it."""
+
+    def take(self) -> list[dict[str, Any]]:
+        """What it said since. Raises DemoError when it is no longer there."""
+
+    def go_at(self, speed: float) -> None:
+        """Changes its pace."""
+
+
+@dataclass(slots=True)
+class Course:
+    """One run, followed. `entry`: identity of the service visitors come to; `check` raises DemoError when the server is gone."""
+
+    client: WhenceClient
+    estate: SaidByEstate
+    audience: Audience
+    fault: str
+    seed: int
+    entry: str
+    check: Callable[[], None]
+    speed_after_injection: float = 0.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    scene: Scene = field(default_factory=Scene)
+    _visits: int = 0
+
+    def to_verdict(self) -> Verdict:
+        """Follows the run until Whence has a verdict. Raises DemoError, ServerUnreachableError, QueryRefusedError."""
+        moved_at, moved = self.clock(), (0, 0)
+        while True:
+            self.look()
+            diagnosed = self.scene.diagnosis.at if self.scene.diagnosis is not None and self.scene.diagnosis.at is not None else 0
+            if self.scene.injection is not None:
+                verdict = verdict_of(self.scene.injection, diagnosed, self.scene.incidents, lambda at: self.client.root_causes(at=at))
+                if verdict is not None:
+                    self.audience.hear(verdict, self._outlook(verdict))
+                    return verdict
+            if (self.scene.now, diagnosed) != moved:
+                moved_at, moved = self.clock(), (self.scene.now, diagnosed)
+            if self.clock() - moved_at > STALLED_AFTER:
+                raise DemoError(f"Nothing moved for {STALLED_AFTER:g} s: the estate stands at {self.scene.now}, the diagnosis at {diagnosed}.")
+            self.sleep(ASK_EVERY)
+
+    def look(self) -> None:
+        """Sees what happened since and shows it. Raises DemoError."""
+        self.check()
+        for said in self.estate.take():
+            self._note(said)
+        self.scene = replace(self.scene, diagnosis=self.client.diagnosis(first=6), incidents=self.client.incidents(first=50), calls=self._calls())
+        self.audience.watch(self.scene)
+
+    def _note(self, said: dict[str, Any]) -> None:
+        at = int(said["at"])
+        if said["event"] == "started":
+            self.scene = replace(self.scene, started_at=at, now=at)
+        elif said["event"] == "injected":
+            self.scene = replace(self.scene, injection=Injection(self.fault, at, tuple(said["entities"]), said["defect"], self.seed))
+            self.estate.go_at(self.speed_after_injection)
+        elif said["event"] == "progress":
+            rate = (said["visits"] - self._visits) * SECOND / max(at - self.scene.now, 1)
+            smooth = rate if not self.scene.visits_per_second else 0.9 * self.scene.visits_per_second + 0.1 * rate
+            self._visits = said["visits"]
+            self.scene = replace(self.scene, now=at, visits_per_second=smooth)
+
+    def _calls(self) -> tuple[Relation, ...]:
+        try:
+            relations = self.client.topology(self.entry, depth=4).relations
+        except QueryRefusedError:
+            return ()  # it has not heard of the entry yet
+        return tuple(each for each in relations if each.kind == CALLS)
+
+    def _outlook(self, verdict: Verdict) -> Outlook:
+        if not verdict.root_causes:
+            return Outlook()
+        leader = verdict.root_causes[0]
+        impact = self.client.impact(leader.entity, defect=leader.defect)
+        return Outlook(impact, self.client.what_if([Intervention(leader.entity, leader.defect, value=False)]))

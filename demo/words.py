@@ -1,0 +1,117 @@
+"""The demo in words: entities as people call them, times since the start, and the verdict told from what broke to what would fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from api.client import Effect, Evidence, RootCause
+from demo.following import Outlook
+from demo.verdict import SECOND, Injection, Verdict
+
+BAR = 20
+OTHERS, EFFECTS, EVIDENCE = 3, 8, 4
+NOTICEABLE = 0.05  # of a probability
+AUDIBLE = 0.1  # of log-odds
+ECHOES = "endpoint:"  # what happens to an endpoint is told of its service
+
+
+def called(entity: str) -> str:
+    """An entity as people call it: `service checkout` for `service:eu/shop/checkout`."""
+    kind, _, rest = entity.partition(":")
+    return f"{kind.replace('_', ' ')} {rest.split('/', 2)[-1]}"
+
+
+def said(name: str) -> str:
+    """A condition's or defect's name in words."""
+    return name.replace("_", " ")
+
+
+def passed(since: int, at: int) -> str:
+    """Minutes and seconds between two instants (nanoseconds)."""
+    seconds = max(at - since, 0) // SECOND
+    return f"{seconds // 60:02d}:{seconds % 60:02d}"
+
+
+def after(injection: Injection | None, at: int | None) -> str:
+    """Seconds from the injection to an instant, with a sign."""
+    return f"{(at - injection.at) / SECOND:+.0f} s" if injection is not None and at is not None else ""
+
+
+def bar(probability: float) -> Text:
+    """A probability to look at."""
+    full = round(probability * BAR)
+    style = "bold red" if probability >= 0.5 else "yellow" if probability >= 0.2 else "dim"
+    return Text.assemble(("█" * full, style), ("·" * (BAR - full), "dim"), (f" {probability:5.1%}", style))
+
+
+def cause_line(cause: RootCause) -> Text:
+    """A root cause and how probable it is."""
+    return Text.assemble(bar(cause.probability), "  ", (called(cause.entity), "bold"), f"  {said(cause.defect)}")
+
+
+def report(verdict: Verdict, outlook: Outlook) -> Iterator[Text]:
+    """The verdict, line by line."""
+    injection = verdict.injection
+    how = "opened an incident" if verdict.incident is not None else "opened no incident; what stood first"
+    yield Text(f"Whence {how} {verdict.seconds:.0f} s after the fault:", "bold")
+    yield Text()
+    if not verdict.root_causes:
+        yield Text("  no root cause at all")
+    else:
+        yield from _leader(verdict.root_causes[0], injection)
+        yield from _titled("Less likely", [cause_line(each) for each in verdict.root_causes[1 : 1 + OTHERS]])
+    yield from _effects("What it takes down", outlook.impact.effects if outlook.impact else (), rising=True)
+    yield from _remedies(verdict.root_causes)
+    yield from _effects("If it were fixed", outlook.without.effects if outlook.without else (), rising=False)
+    yield Text()
+    yield from _comparison(verdict)
+
+
+def _leader(cause: RootCause, injection: Injection) -> Iterator[Text]:
+    yield Text("  ").append_text(cause_line(cause))
+    since = f" Onset: {after(injection, cause.onset)} from the fault." if cause.onset is not None else ""
+    yield Text(f"  {cause.summary}{since}")
+    speaks_for = sorted((each for each in cause.evidence if each.weight >= AUDIBLE), key=lambda each: -each.weight)
+    against = sorted((each for each in cause.evidence if each.weight <= -AUDIBLE), key=lambda each: each.weight)
+    yield from _titled("Evidence for", [evidence_line(each) for each in speaks_for[:EVIDENCE]])
+    yield from _titled("Evidence against", [evidence_line(each) for each in against[:EVIDENCE]])
+
+
+def evidence_line(evidence: Evidence) -> Text:
+    """What one finding adds to a cause's log-odds."""
+    style = "green" if evidence.weight > 0 else "magenta"
+    return Text.assemble((f"{evidence.weight:+6.1f}", style), f"  {called(evidence.entity)}: {said(evidence.condition)}", (f"  ({evidence.observed})", "dim"))
+
+
+def _effects(title: str, effects: Sequence[Effect], *, rising: bool) -> Iterator[Text]:
+    moved = [each for each in effects if (each.after - each.before if rising else each.before - each.after) >= NOTICEABLE]
+    moved = [each for each in moved if not each.entity.startswith(ECHOES)]
+    moved.sort(key=lambda each: -abs(each.after - each.before))
+    lines = [Text(f"{each.before:4.0%} → {each.after:4.0%}  {called(each.entity)}: {said(each.condition)}") for each in moved[:EFFECTS]]
+    if len(moved) > EFFECTS:
+        lines.append(Text(f"and {len(moved) - EFFECTS} more", "dim"))
+    yield from _titled(title, lines)
+
+
+def _remedies(causes: Sequence[RootCause]) -> Iterator[Text]:
+    lines = [Text.assemble((each.action, "bold"), f" {each.effect}", (f" Risk: {each.risk}", "dim")) for each in (causes[0].remedies if causes else ())]
+    yield from _titled("What would fix it", lines)
+
+
+def _titled(title: str, lines: Sequence[Text]) -> Iterator[Text]:
+    if lines:
+        yield Text()
+        yield Text(f"  {title}", "bold")
+        for line in lines:
+            yield Text("    ").append_text(line)
+
+
+def _comparison(verdict: Verdict) -> Iterator[Text]:
+    injection = verdict.injection
+    truth = f"What the demo broke, and did not tell: {called(injection.entities[0])}, {said(injection.defect)}."
+    yield Text.assemble(truth, "  ", ("Whence is right.", "bold green") if verdict.correct else ("Whence is wrong.", "bold red"))
+    if verdict.false_incidents:
+        named = ", ".join(f"{called(each.entity)} {said(each.defect)}" for each in verdict.false_incidents)
+        yield Text(f"Before anything was broken it had opened {len(verdict.false_incidents)}: {named}.", "red")
