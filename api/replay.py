@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from rich.console import Console
 
-from api.instants import write_instant
-from api.pipeline import Pipeline
+from api.instants import InstantError, parse_instant, write_instant
+from api.pipeline import Pipeline, PipelineSettings
+from api.render import columns, described, heading, moment, percent
+from api.terminal import CommandError, stdout_console, tell, write_line
 from ingest.errors import RecordingError
+from ingest.otlp.files import read_recording
 from schema.batches import Batch, SpanBatch
+from schema.loader import CausalModelError, load_knowledge
 from schema.verdicts import Diagnosis, RootCause
 
 SECOND = 1_000_000_000
 # How far the batches of a recording may stand out of order before rows are late. Live lateness is shorter: there, waiting costs minutes to the verdict.
 PATIENCE = 60 * SECOND
 END = 1 << 62
+TOLD = 5
 OTLP_KEYS = (b"resourceSpans", b"resourceMetrics", b"resourceLogs")
 
 
@@ -60,6 +66,41 @@ def recordings_in(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 class BrokenRecordingError(Exception):
     """A recording that could not be read to its end; what came before was answered."""
+
+
+def run_replay(paths: Sequence[Path], at: Sequence[str], knowledge: Path | None, default_cluster: str, *, as_json: bool) -> None:
+    """Prints an answer for each instant as soon as it stands. Raises CommandError."""
+    try:
+        instants = [parse_instant(text) for text in at]
+        files, left = recordings_in(paths)
+        pipeline = Pipeline(load_knowledge(knowledge), PipelineSettings(default_cluster=default_cluster))
+        for path in left:
+            tell(f"{path} holds no OTLP and is left out.")
+        for answer in Replay(pipeline).answers(read_recording(files), instants):
+            if as_json:
+                write_line(answer_line(answer))
+            else:
+                render_answer(stdout_console(), answer)
+            if answer.diagnosis.stale:
+                tell(f"{write_instant(answer.at)}: {answer.diagnosis.stale}")
+    except (InstantError, RecordingNotFoundError, BrokenRecordingError, CausalModelError) as error:
+        raise CommandError(str(error)) from error
+    if late := pipeline.assembler.dropped.get("late", 0):
+        tell(f"{late} rows stood more than {PATIENCE // SECOND} s out of order and did not count.")
+
+
+def render_answer(console: Console, answer: Answer) -> None:
+    """The likeliest root causes, a line each."""
+    causes = answer.diagnosis.root_causes[:TOLD]
+    heading(console, moment(answer.at))
+    if not causes:
+        console.print("No root cause is known.")
+        return
+    rows = (
+        (percent(cause.probability), cause.cause.defect, described(str(cause.cause.entity)), moment(cause.onset) if cause.onset is not None else "")
+        for cause in causes
+    )
+    columns(console, ("", "defect", "of", "since"), rows, right=frozenset({0}))
 
 
 class Replay:

@@ -1,0 +1,173 @@
+"""`whence doctor`: what is well, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rich.console import Console
+from rich.text import Text
+
+from api.client import ServerUnreachableError, WhenceClient
+from api.client_results import Entity, Status
+from api.render import moment, paragraphs, span_of
+from api.settings import Address, ServeSettings, parse_address
+from api.terminal import CommandError, print_json, stdout_console
+
+SECOND = 1_000_000_000
+STALE = 300 * SECOND
+ADVICE = {
+    "late": "Senders are behind or clocks differ: send sooner (batch timeouts below 5 s) and synchronise clocks.",
+    "buffer_full": "More telemetry arrives than windows may hold: sample, or split the load over several Whences.",
+    "waiting_spans_full": "More traces are under way than may be held: sample whole traces at the head.",
+    "waiting_records_full": "More logs wait for their trace than may be held: send fewer, or from WARN on.",
+    "duplicate_spans": "The same spans come twice: two exporters or Collectors send the same telemetry.",
+    "spans_without_request": "Spans whose trace has no server span: instrument the entry points, and send all spans of a trace to this Whence.",
+    "records_without_span": "Log records name a span that never came: send traces and logs of a service to the same Whence, and sample them alike.",
+    "records_without_trace": "Log records carry no trace id, so they count for the service and not for a request: turn on trace context in the log appender.",
+    "unknown_metric": "Metrics that Whence has no use for: nothing is wrong; drop them in the Collector to save the way.",
+    "metric_without_entity": "Metrics whose resource names no entity: set service.name, or the k8s.* attributes with the k8sattributes processor.",
+    "service_graph_without_ends": "Service graph metrics without client or server: keep both labels when aggregating.",
+    "event_without_entity": "Kubernetes events about objects that telemetry never named: set k8s.* resource attributes on what the object runs.",
+    "peer_on_own_host": "Calls to an address on the caller's own host: set service.peer.name on the client span.",
+    "unknown_address": "Calls to addresses nobody is known at: set service.peer.name, or send k8s.pod.ip with the k8sattributes processor.",
+    "address_contested": "Several services answer at one address: set service.peer.name on the client span.",
+    "series_full": "More metric series than may be followed: drop labels of high cardinality.",
+    "entities_full": "More entities than the graph may hold: name things without ids (pod uids, request ids) in service.name and routes.",
+    "relations_full": "More relations than the graph may hold: see entities_full.",
+    "identity_table_full": "More identities than may ever be told apart: see entities_full; a restart forgets the old ones.",
+    "store_backlog_full": "The store refused writes for so long that changes were let go: mend the store, then restart.",
+}
+OTHERWISE = "A bound was met: docs/ingest.md tells what each reason means."
+
+
+class Health(StrEnum):
+    """How one thing is."""
+
+    WELL = "ok"
+    WARNING = "warning"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `advice` is empty where nothing is to be done."""
+
+    name: str
+    health: Health
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A door of telemetry. `given`: its address was given and not supposed."""
+
+    name: str
+    address: Address
+    given: bool
+
+
+def examine(client: WhenceClient, otlp_grpc: str, otlp_http: str, *, as_json: bool) -> bool:
+    """Prints what was found; True without trouble. Raises CommandError."""
+    try:
+        receivers = [Receiver(name, parse_address(given or usual), given != "") for name, given, usual in _usual(otlp_grpc, otlp_http)]
+    except ValueError as error:
+        raise CommandError(f"{error}.") from error
+    found = list(checks(client, receivers))
+    well = all(check.health is not Health.TROUBLE for check in found)
+    if as_json:
+        listed = [{"name": each.name, "health": each.health.value, "found": each.found, "advice": each.advice} for each in found]
+        print_json({"healthy": well, "checks": listed})
+    else:
+        render_checks(stdout_console(), found)
+    return well
+
+
+def checks(client: WhenceClient, receivers: Sequence[Receiver]) -> Iterator[Check]:
+    """Everything that can be seen from outside; the server first, without it only the ports."""
+    try:
+        status = client.status()
+    except ServerUnreachableError as nobody:
+        yield Check("server", Health.TROUBLE, str(nobody))
+    else:
+        yield from _server(client.url, status)
+        yield from _drops(status)
+        yield from _correlation(client.entities(kind="service"))
+    yield from map(_listening, receivers)
+
+
+def render_checks(console: Console, found: Sequence[Check]) -> None:
+    """A paragraph a check, trouble last, where the eye ends."""
+    colours = {Health.WELL: "green", Health.WARNING: "yellow", Health.TROUBLE: "bold red"}
+    rows: list[tuple[str, Text | str]] = []
+    for check in sorted(found, key=lambda each: list(Health).index(each.health)):
+        text = Text(f"{check.health}  ", style=colours[check.health])
+        text.append(check.found, style="default not bold")
+        if check.advice:
+            text.append(f" {check.advice}", style="default not bold")
+        rows.append((check.name, text))
+    paragraphs(console, rows, indent=0)
+
+
+def _server(url: str, status: Status) -> Iterator[Check]:
+    health = Health.WELL if status.ready else Health.TROUBLE
+    yield Check("server", health, f"Whence {status.version} at {url} is {'ready' if status.ready else 'not ready'}.", "" if status.ready else "See its log.")
+    if status.at is None:
+        yield Check("telemetry", Health.WARNING, "No window of telemetry has closed yet.", "Send OTLP to the receivers; a window closes 10 s after its data.")
+    else:
+        yield Check("telemetry", Health.WELL, f"Read up to {moment(status.at)}: {status.entities} entities, {status.relations} relations.")
+    yield Check("incidents", Health.WELL, f"{status.open_incidents} open." if status.open_incidents else "None open.")
+    yield Check("knowledge", Health.WELL, f"Version {status.knowledge}.")
+    yield _store(status)
+
+
+def _store(status: Status) -> Check:
+    if status.store_trouble:
+        return Check("store", Health.TROUBLE, f"Takes no writes: {status.store_trouble}", "Changes wait in memory and are written when it does.")
+    if status.durable_through is None:
+        return Check("store", Health.WELL, "Nothing had to be written yet.")
+    behind = (status.at or status.durable_through) - status.durable_through
+    if behind > STALE:
+        return Check("store", Health.WARNING, f"Durable through {moment(status.durable_through)}, {span_of(behind)} behind.", "Look at the disk's load.")
+    return Check("store", Health.WELL, f"Durable through {moment(status.durable_through)}.")
+
+
+def _drops(status: Status) -> Iterator[Check]:
+    if not any(drop.count for drop in status.dropped):
+        yield Check("dropped", Health.WELL, "Nothing.")
+    for drop in status.dropped:
+        if drop.count:
+            yield Check("dropped", Health.WARNING, f"{drop.count:,.0f} by reason {drop.reason}.", ADVICE.get(drop.reason, OTHERWISE))
+
+
+def _correlation(services: Sequence[Entity]) -> Iterator[Check]:
+    silent = [each.name for each in services if "otlp.traces" not in each.sources]
+    if silent:
+        listed = ", ".join(silent[:5]) + (", …" if len(silent) > 5 else "")
+        yield Check(
+            "spans",
+            Health.WARNING,
+            f"{len(silent)} of {len(services)} services send no spans that serve requests: {listed}.",
+            "Instrument them, or propagate context to them: without spans a cause can't be told from its callers.",
+        )
+    elif services:
+        yield Check("spans", Health.WELL, f"All {len(services)} services send spans.")
+
+
+def _usual(otlp_grpc: str, otlp_http: str) -> list[tuple[str, str, str]]:
+    usual = ServeSettings.model_fields
+    return [("otlp-grpc", otlp_grpc, str(usual["otlp_grpc"].default)), ("otlp-http", otlp_http, str(usual["otlp_http"].default))]
+
+
+def _listening(receiver: Receiver) -> Check:
+    try:
+        with socket.create_connection((receiver.address.host, receiver.address.port), timeout=1.0):
+            return Check(receiver.name, Health.WELL, f"{receiver.address} answers.")
+    except OSError as error:
+        found = f"{receiver.address} does not answer ({error.strerror or error})."
+        # Whence may listen elsewhere on purpose: only an address that was given must answer.
+        health = Health.TROUBLE if receiver.given else Health.WARNING
+        return Check(receiver.name, health, found, f"Start `whence serve`, or give --{receiver.name}.")

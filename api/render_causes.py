@@ -1,0 +1,143 @@
+"""A diagnosis as a good engineer would write it down: what, where, since when, how sure, why, why not the others, what next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from api.client_results import Diagnosis, Effect, Impact, Incident, RootCause, WhatIf
+from api.render import columns, described, heading, moment, paragraphs, percent, span_of
+
+LIKELY = 0.05
+NAMED = 0.005
+TELLING = 0.05
+IN_FULL = 3
+SHOWN = 8
+
+
+def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Likely causes in full, the others in a line each."""
+    if diagnosis.at is None:
+        console.print("No window of telemetry has closed yet: nothing can be said.")
+        return
+    if diagnosis.stale:
+        console.print(f"This diagnosis is not the latest possible: {diagnosis.stale}")
+    likely = [cause for cause in diagnosis.root_causes if cause.probability >= LIKELY]
+    if not likely:
+        console.print(f"{moment(diagnosis.at)}: no likely root cause. {_counted(len(diagnosis.symptoms), 'symptom')}.")
+        _symptoms(console, diagnosis)
+        return
+    exact = "" if diagnosis.exact else ", probabilities are approximate"
+    console.print(f"{moment(diagnosis.at)}: {_counted(len(likely), 'likely root cause')}, {_counted(len(diagnosis.symptoms), 'symptom')}{exact}.")
+    for number, cause in enumerate(likely[:IN_FULL], start=1):
+        console.print()
+        _cause(console, number, cause, diagnosis.at)
+    if rest := [cause for cause in diagnosis.root_causes if cause.probability >= NAMED and cause not in likely[:IN_FULL]][:SHOWN]:
+        console.print()
+        heading(console, "Less likely")
+        columns(console, ("", "", ""), ((percent(cause.probability), cause.defect, described(cause.entity)) for cause in rest), right=frozenset({0}))
+    if diagnosis.ruled_out:
+        console.print()
+        heading(console, "Ruled out")
+        paragraphs(console, ((f"{each.defect} of {described(each.entity)}", each.because) for each in diagnosis.ruled_out[:SHOWN]), indent=0)
+        if (more := len(diagnosis.ruled_out) - SHOWN) > 0:
+            console.print(f"and {more} more")
+
+
+def _cause(console: Console, number: int, cause: RootCause, at: int) -> None:
+    title = Text(f"{number}. ")
+    title.append(f"{percent(cause.probability)} {cause.defect}", style="bold red" if cause.probability >= 0.5 else "bold")
+    title.append(f" of {described(cause.entity)}")
+    console.print(title)
+    paragraphs(console, _told(cause, at))
+
+
+def _told(cause: RootCause, at: int) -> Iterator[tuple[str, Text | str]]:
+    yield "what", cause.summary
+    if cause.service is not None and cause.service != cause.entity:
+        yield "where", f"belongs to {described(cause.service)}"
+    if cause.onset is not None:
+        yield "since", f"{moment(cause.onset)}, {span_of(at - cause.onset)} before"
+    for condition, entities in _by_condition(cause):
+        yield "explains", f"{condition} of {', '.join(entities[:SHOWN])}" + (f" and {len(entities) - SHOWN} more" if len(entities) > SHOWN else "")
+    for each in sorted(cause.evidence, key=lambda each: -each.weight):
+        if abs(each.weight) >= TELLING or each == cause.evidence[0]:
+            label = "for" if each.weight > 0 else "against"
+            yield label, f"{each.weight:+.1f}  {each.condition} of {described(each.entity)}: {each.observed}"
+    for remedy in cause.remedies:
+        yield "do", f"{remedy.action} {_sentence(remedy.effect)} Risk: {_sentence(remedy.risk)}"
+
+
+def _by_condition(cause: RootCause) -> list[tuple[str, list[str]]]:
+    found: dict[str, list[str]] = {}
+    for each in cause.explains:
+        found.setdefault(each.condition, []).append(described(each.entity))
+    return sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
+
+
+def _symptoms(console: Console, diagnosis: Diagnosis) -> None:
+    rows = (
+        (percent(each.probability), f"{each.condition} of {described(each.entity)}", each.observed)
+        for each in diagnosis.symptoms[:SHOWN]
+    )  # fmt: skip
+    if diagnosis.symptoms:
+        columns(console, ("", "symptom", "observed"), rows, right=frozenset({0}))
+
+
+def render_incidents(console: Console, incidents: tuple[Incident, ...]) -> None:
+    """Newest first, as given."""
+    if not incidents:
+        console.print("No incidents.")
+        return
+    rows = (
+        (each.state.lower(), moment(each.opened_at), span_of(each.closed_at - each.opened_at) if each.closed_at else "", percent(each.peak_probability),
+         f"{each.defect} of {described(each.entity)}")
+        for each in incidents
+    )  # fmt: skip
+    columns(console, ("state", "opened", "lasted", "peak", "root cause"), rows, right=frozenset({3}))
+
+
+def render_impact(console: Console, impact: Impact) -> None:
+    """What it takes down, in descending probability."""
+    name = impact.defect or impact.condition
+    raised = [effect for effect in impact.effects if effect.after - effect.before >= 0.005]
+    if not raised:
+        console.print(f"{name} of {described(impact.entity)} takes nothing down that is known.")
+        return
+    console.print(f"If {name} of {described(impact.entity)} holds:")
+    _effects(console, raised)
+
+
+def render_what_if(console: Console, answer: WhatIf, before: tuple[RootCause, ...] = ()) -> None:
+    """The changes an intervention makes, largest first, and the root causes that would be left."""
+    forced = ", ".join(f"{each.name} of {described(each.entity)} {'holds' if each.value else 'does not hold'}" for each in answer.interventions)
+    console.print(f"If {forced}:")
+    changed = [effect for effect in answer.effects if abs(effect.after - effect.before) >= 0.005]
+    if changed:
+        _effects(console, changed)
+    else:
+        console.print("nothing else changes by as much as 1 %.")
+    left = [cause for cause in answer.causes if cause.probability >= LIKELY]
+    known = {(cause.entity, cause.defect): cause.probability for cause in before}
+    console.print()
+    console.print("Root causes then:" if left else "No root cause is likely then.")
+    if left:
+        rows = ((percent(known[each.entity, each.defect]) if (each.entity, each.defect) in known else "", percent(each.probability),
+                 f"{each.defect} of {described(each.entity)}") for each in left[:SHOWN])  # fmt: skip
+        columns(console, ("now", "then", ""), rows, right=frozenset({0, 1}))
+
+
+def _effects(console: Console, effects: list[Effect]) -> None:
+    rows = ((percent(each.before), percent(each.after), f"{each.condition} of {described(each.entity)}") for each in effects)
+    columns(console, ("now", "then", "condition"), rows, right=frozenset({0, 1}))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if not text or text[-1] in ".!?" else f"{text}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
