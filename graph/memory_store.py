@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from graph.store import StoreError
 from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
-from graph.walks import shortest_paths, within
+from graph.walks import shortest_paths, snapshot_of, within
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
@@ -47,16 +47,16 @@ class MemoryGraphStore:
         for entity in entities:
             current = _present(self._entities.get(entity.ref, []))
             if current is None:
-                self._entities.setdefault(entity.ref, []).append(_Version(entity, entity.first_seen))
-                self._changes.append(StructureChange(entity.first_seen, StructureEvent.ENTITY_APPEARED, entity.ref))
+                opened = _open(self._entities.setdefault(entity.ref, []), entity, entity.first_seen)
+                self._changes.append(StructureChange(opened, StructureEvent.ENTITY_APPEARED, entity.ref))
                 continue
             merged = replace(entity, first_seen=current.value.first_seen, last_seen=max(entity.last_seen, current.value.last_seen))
             if dict(entity.attributes) == dict(current.value.attributes):
                 current.value = merged
             else:
-                current.closed = entity.last_seen
-                self._entities[entity.ref].append(_Version(merged, entity.last_seen))
-                self._changes.append(StructureChange(entity.last_seen, StructureEvent.ENTITY_CHANGED, entity.ref))
+                current.closed = max(current.opened, entity.last_seen)
+                opened = _open(self._entities[entity.ref], merged, entity.last_seen)
+                self._changes.append(StructureChange(opened, StructureEvent.ENTITY_CHANGED, entity.ref))
 
     async def upsert_relations(self, relations: Sequence[Relation]) -> None:
         for relation in relations:
@@ -66,8 +66,8 @@ class MemoryGraphStore:
         for relation in relations:
             current = _present(self._relations.get(relation.key, []))
             if current is None:
-                self._relations.setdefault(relation.key, []).append(_Version(relation, relation.first_seen))
-                self._changes.append(StructureChange(relation.first_seen, StructureEvent.RELATION_APPEARED, relation.key.source, relation.key))
+                opened = _open(self._relations.setdefault(relation.key, []), relation, relation.first_seen)
+                self._changes.append(StructureChange(opened, StructureEvent.RELATION_APPEARED, relation.key.source, relation.key))
             else:
                 last = max(relation.last_seen, current.value.last_seen)
                 current.value = replace(relation, first_seen=current.value.first_seen, last_seen=last)
@@ -88,13 +88,13 @@ class MemoryGraphStore:
         for key in sorted(set(relations) | taken):
             relation = _present(self._relations.get(key, []))
             if relation is not None:
-                relation.closed = at
-                self._changes.append(StructureChange(at, StructureEvent.RELATION_EXPIRED, key.source, key))
+                relation.closed = max(relation.opened, at)
+                self._changes.append(StructureChange(relation.closed, StructureEvent.RELATION_EXPIRED, key.source, key))
         for ref in sorted(gone):
             entity = _present(self._entities.get(ref, []))
             if entity is not None:
-                entity.closed = at
-                self._changes.append(StructureChange(at, StructureEvent.ENTITY_EXPIRED, ref))
+                entity.closed = max(entity.opened, at)
+                self._changes.append(StructureChange(entity.closed, StructureEvent.ENTITY_EXPIRED, ref))
 
     async def get(self, ref: EntityRef, at: int | None = None) -> Entity | None:
         return next((version.value for version in self._entities.get(ref, []) if version.holds(at)), None)
@@ -108,7 +108,7 @@ class MemoryGraphStore:
         return found[:limit]
 
     async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return within(await self.snapshot(at), ref, depth)
+        return within(await self.snapshot(at), ref, depth, at)
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         return shortest_paths([relation.key for relation in (await self.snapshot()).relations], source, target, limit, longest)
@@ -116,12 +116,7 @@ class MemoryGraphStore:
     async def snapshot(self, at: int | None = None) -> Snapshot:
         entities = [version.value for versions in self._entities.values() for version in versions if version.holds(at)]
         relations = [version.value for versions in self._relations.values() for version in versions if version.holds(at)]
-        latest = max((entity.last_seen for entity in entities), default=0)
-        return Snapshot(
-            latest if at is None else at,
-            tuple(sorted(entities, key=lambda entity: str(entity.ref))),
-            tuple(sorted(relations, key=lambda relation: key_texts(relation.key))),
-        )
+        return snapshot_of(sorted(entities, key=lambda entity: str(entity.ref)), sorted(relations, key=lambda relation: key_texts(relation.key)), at)
 
     async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
         chosen = [change for change in self._changes if change.at > since and (until is None or change.at <= until)]
@@ -148,3 +143,10 @@ def key_texts(key: RelationKey) -> tuple[str, str, str]:
 
 def _present(versions: Sequence[_Version[Value]]) -> _Version[Value] | None:
     return next((version for version in versions if version.closed is None), None)
+
+
+def _open(versions: list[_Version[Value]], value: Value, at: int) -> int:
+    """Opens a new version; the intervals of one thing never overlap, whatever the times that come. Returns when it opened."""
+    opened = max([at, *(version.closed for version in versions if version.closed is not None)])
+    versions.append(_Version(value, opened))
+    return opened

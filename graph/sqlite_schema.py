@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from graph.store import StoreVersionError
 
@@ -19,7 +20,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             first_seen integer not null, last_seen integer not null, opened integer not null, closed integer)""",
         "create unique index relation_present on relation(source, kind, target) where closed is null",
         "create index relation_target on relation(target) where closed is null",
-        "create index relation_past on relation(source, opened)",
+        "create index relation_past on relation(source, kind, target, opened)",
         "create index relation_past_target on relation(target, opened)",
         """create table change(
             at integer not null, event text not null, entity text not null, source text, kind text, target text)""",
@@ -31,14 +32,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Runs the migrations that are missing, each in one transaction. Raises StoreVersionError for a file of a newer Whence."""
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise StoreVersionError(f"The store has layout {version}, this Whence knows up to {len(MIGRATIONS)}: upgrade Whence, or choose another --data-dir.")
-    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+    if version > len(migrations):
+        raise StoreVersionError(f"The store has layout {version}, this Whence knows up to {len(migrations)}: upgrade Whence, or choose another --data-dir.")
+    for number, statements in enumerate(migrations[version:], start=version + 1):
         connection.execute("begin immediate")
-        for statement in statements:
-            connection.execute(statement)
-        connection.execute(f"pragma user_version = {number}")
-        connection.execute("commit")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"pragma user_version = {number}")
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from graph.sqlite_rows import entity_of, incident_json, incident_of, key_columns
 from graph.sqlite_schema import migrate
 from graph.store import StoreError, StoreUnavailableError
 from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
-from graph.walks import shortest_paths, within
+from graph.walks import shortest_paths, snapshot_of
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
@@ -38,13 +38,16 @@ class SqliteGraphStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whence-store")
         self._database: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._closed = False
 
     async def ensure_schema(self) -> None:
         await self._run(self._open)
 
     async def close(self) -> None:
-        await self._run(self._release)
-        self._thread.shutdown()
+        if not self._closed:
+            await self._run(self._release)
+            self._closed = True
+            self._thread.shutdown()
 
     async def upsert_entities(self, entities: Sequence[Entity]) -> None:
         await self._run(partial(self._write, partial(_upsert_entities, entities=entities)))
@@ -66,17 +69,17 @@ class SqliteGraphStore:
         sought = {"kind": kind, "text": text.lower(), "after": str(after) if after else "", "limit": limit}
         rows = await self._rows(
             f"""select {ENTITY_COLUMNS} from entity where closed is null and (:kind is null or kind = :kind)
-                and instr(lower(ref), :text) > 0 and ref > :after order by ref limit :limit""",
+                and (:text = '' or instr(lower_case(ref), :text) > 0) and ref > :after order by ref limit :limit""",
             sought,
         )
         return [entity_of(row) for row in rows]
 
     async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return within(await self.snapshot(at), ref, depth) if depth > 1 else await self._run(partial(self._around, ref, at))
+        return await self._run(partial(self._near, ref, depth, at))
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
-        relations = (await self.snapshot()).relations
-        return shortest_paths([relation.key for relation in relations], source, target, limit, longest)
+        keys = await self._run(partial(self._onward, source, longest))
+        return shortest_paths(keys, source, target, limit, longest)
 
     async def snapshot(self, at: int | None = None) -> Snapshot:
         return await self._run(partial(self._snapshot, at))
@@ -115,7 +118,18 @@ class SqliteGraphStore:
         return bytes(rows[0][0]) if rows else None
 
     async def _run(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        if self._closed:
+            raise StoreUnavailableError(f"The store {self._path} is closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._told, work))
+
+    def _told(self, work: Callable[[], Result]) -> Result:
+        """A full disk or a damaged file is the user's to mend; a wrong statement is our own bug and stays one."""
+        try:
+            return work()
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError):
+            raise
+        except sqlite3.DatabaseError as trouble:
+            raise StoreUnavailableError(f"The store {self._path} does not work ({trouble}): check the disk's space and the file.") from trouble
 
     async def _rows(self, statement: str, values: Mapping[str, object]) -> list[Any]:
         return await self._run(lambda: self._connection().execute(statement, values).fetchall())
@@ -129,11 +143,12 @@ class SqliteGraphStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _sole_owner(self._path.with_suffix(".lock"))
-            database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             # FULL: an acknowledged commit is on disk even if the machine stops; WAL keeps that to one fsync a commit.
-            database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = full")
-            migrate(database)
+            self._database.execute("pragma journal_mode = wal")
+            self._database.execute("pragma synchronous = full")
+            self._database.create_function("lower_case", 1, str.lower, deterministic=True)
+            migrate(self._database)
         except (OSError, sqlite3.Error) as trouble:
             self._release()
             raise StoreUnavailableError(
@@ -142,7 +157,6 @@ class SqliteGraphStore:
         except StoreError:
             self._release()
             raise
-        self._database = database
 
     def _release(self) -> None:
         if self._database is not None:
@@ -157,34 +171,54 @@ class SqliteGraphStore:
         database.execute("begin immediate")
         try:
             work(database)
+            database.execute("commit")
         except BaseException:
-            database.execute("rollback")
+            # SQLite itself rolls back what a full disk stopped.
+            if database.in_transaction:
+                database.execute("rollback")
             raise
-        database.execute("commit")
 
     def _snapshot(self, at: int | None) -> Snapshot:
         database, values = self._connection(), {"at": at}
-        entities = [entity_of(row) for row in database.execute(f"select {ENTITY_COLUMNS} from entity where {_holds(at)} order by ref", values)]
-        relations = [
-            relation_of(row) for row in database.execute(f"select {RELATION_COLUMNS} from relation where {_holds(at)} order by source, kind, target", values)
-        ]
-        latest = max((entity.last_seen for entity in entities), default=0)
-        return Snapshot(latest if at is None else at, tuple(entities), tuple(relations))
+        entities = database.execute(f"select {ENTITY_COLUMNS} from entity where {_holds(at)} order by ref", values)
+        relations = database.execute(f"select {RELATION_COLUMNS} from relation where {_holds(at)} order by source, kind, target", values)
+        return snapshot_of([entity_of(row) for row in entities], (relation_of(row) for row in relations), at)
 
-    def _around(self, ref: EntityRef, at: int | None) -> Snapshot:
-        database, values = self._connection(), {"ref": str(ref), "at": at}
-        touching = f"select {RELATION_COLUMNS} from relation where source = :ref and {_holds(at)} union select {RELATION_COLUMNS} from relation where target = :ref and {_holds(at)}"
-        ends = {str(ref)} | {str(end) for row in database.execute(touching, values) for end in (row[0], row[2])}
-        marks = ",".join("?" * len(ends))
-        holds = "closed is null" if at is None else f"opened <= {at:d} and (closed is null or closed > {at:d})"
-        ordered = sorted(ends)
-        entities = [entity_of(row) for row in database.execute(f"select {ENTITY_COLUMNS} from entity where ref in ({marks}) and {holds} order by ref", ordered)]
-        if str(ref) not in {str(entity.ref) for entity in entities}:
-            return Snapshot(self._snapshot(at).at, (), ())
-        inside = f"select {RELATION_COLUMNS} from relation where source in ({marks}) and target in ({marks}) and {holds} order by source, kind, target"
-        relations = [relation_of(row) for row in database.execute(inside, ordered * 2)]
-        (latest,) = database.execute("select coalesce(max(last_seen), 0) from entity where closed is null").fetchone()
-        return Snapshot(latest if at is None else at, tuple(entities), tuple(relations))
+    def _near(self, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
+        either = f"select target from {_touched('source', at)} union select source from {_touched('target', at)}"
+        values = {"at": at, "refs": self._reached(ref, depth, either, at)}
+        database, inside = self._connection(), "(select value from json_each(:refs))"
+        entities = database.execute(f"select {ENTITY_COLUMNS} from entity where ref in {inside} and {_holds(at)} order by ref", values)
+        relations = database.execute(
+            f"select {RELATION_COLUMNS} from {_touched('source', at, inside)} and target in {inside} order by source, kind, target", values
+        )
+        return snapshot_of([entity_of(row) for row in entities], (relation_of(row) for row in relations), at)
+
+    def _onward(self, source: EntityRef, longest: int) -> list[RelationKey]:
+        """The relations that directed paths of up to `longest` steps from `source` can take."""
+        refs = self._reached(source, longest - 1, f"select target from {_touched('source', None)}", None)
+        rows = self._connection().execute(f"select source, kind, target from {_touched('source', None)}", {"refs": refs})
+        return [RelationKey(EntityRef.parse(row[0]), row[1], EntityRef.parse(row[2])) for row in rows]
+
+    def _reached(self, ref: EntityRef, depth: int, step: str, at: int | None) -> str:
+        """The entities within `depth` steps, as a JSON list; one query a step, of the frontier alone."""
+        there = f"select ref from entity where ref in (select value from json_each(:refs)) and {_holds(at)}"
+        database, seen, frontier = self._connection(), set[str](), {str(ref)}
+        for remaining in range(depth, -1, -1):
+            frontier = {row[0] for row in database.execute(there, {"refs": _json(frontier), "at": at})}
+            seen |= frontier
+            if not remaining or not frontier:
+                break
+            frontier = {row[0] for row in database.execute(step, {"refs": _json(frontier), "at": at})} - seen
+        return _json(seen)
+
+
+def _touched(end: str, at: int | None, refs: str = "(select value from json_each(:refs))") -> str:
+    return f"relation where {end} in {refs} and {_holds(at)}"
+
+
+def _json(texts: Iterable[str]) -> str:
+    return orjson.dumps(list(texts)).decode()
 
 
 def _holds(at: int | None) -> str:
@@ -207,13 +241,15 @@ def _sole_owner(path: Path) -> int:
 def _upsert_entities(database: sqlite3.Connection, *, entities: Sequence[Entity]) -> None:
     for entity in entities:
         ref, attributes = str(entity.ref), orjson.dumps(dict(entity.attributes), option=orjson.OPT_SORT_KEYS).decode()
-        row = database.execute("select attributes, first_seen, last_seen from entity where ref = ? and closed is null", (ref,)).fetchone()
+        row = database.execute("select attributes, first_seen, last_seen, opened from entity where ref = ? and closed is null", (ref,)).fetchone()
         sources = orjson.dumps(list(entity.sources)).decode()
         first, last = (row[1], max(row[2], entity.last_seen)) if row else (entity.first_seen, entity.last_seen)
         if row and row[0] == attributes:
             database.execute("update entity set sources = ?, last_seen = ? where ref = ? and closed is null", (sources, last, ref))
             continue
-        opened = entity.last_seen if row else entity.first_seen
+        # The intervals of one thing never overlap, whatever the times that come.
+        past = row[3] if row else database.execute("select coalesce(max(closed), 0) from entity where ref = ?", (ref,)).fetchone()[0]
+        opened = max(past, entity.last_seen if row else entity.first_seen)
         database.execute("update entity set closed = ? where ref = ? and closed is null", (opened, ref))
         database.execute("insert into entity values(?, ?, ?, ?, ?, ?, ?, null)", (ref, entity.ref.kind, attributes, sources, first, last, opened))
         event = StructureEvent.ENTITY_CHANGED if row else StructureEvent.ENTITY_APPEARED
@@ -234,7 +270,8 @@ def _upsert_relations(database: sqlite3.Connection, *, relations: Sequence[Relat
                 (sources, relation.confidence, statistics, max(row[0], relation.last_seen), *columns),
             )
             continue
-        opened = relation.first_seen
+        past = database.execute("select coalesce(max(closed), 0) from relation where source = ? and kind = ? and target = ?", columns).fetchone()[0]
+        opened = max(past, relation.first_seen)
         database.execute(
             "insert into relation values(?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
             (*columns, sources, relation.confidence, statistics, relation.first_seen, relation.last_seen, opened),
@@ -255,8 +292,12 @@ def _expire(database: sqlite3.Connection, *, entities: Sequence[EntityRef], rela
     for ref in entities:
         keys.update(database.execute("select source, kind, target from relation where (source = ?1 or target = ?1) and closed is null", (str(ref),)))
     for columns in sorted(keys):
-        if database.execute("update relation set closed = ? where source = ? and kind = ? and target = ? and closed is null", (at, *columns)).rowcount:
-            database.execute("insert into change values(?, ?, ?, ?, ?, ?)", (at, StructureEvent.RELATION_EXPIRED.value, columns[0], *columns))
+        ended = database.execute(
+            "update relation set closed = max(opened, ?) where source = ? and kind = ? and target = ? and closed is null returning closed", (at, *columns)
+        ).fetchone()
+        if ended:
+            database.execute("insert into change values(?, ?, ?, ?, ?, ?)", (ended[0], StructureEvent.RELATION_EXPIRED.value, columns[0], *columns))
     for ref_text in sorted(str(ref) for ref in entities):
-        if database.execute("update entity set closed = ? where ref = ? and closed is null", (at, ref_text)).rowcount:
-            database.execute("insert into change values(?, ?, ?, null, null, null)", (at, StructureEvent.ENTITY_EXPIRED.value, ref_text))
+        ended = database.execute("update entity set closed = max(opened, ?) where ref = ? and closed is null returning closed", (at, ref_text)).fetchone()
+        if ended:
+            database.execute("insert into change values(?, ?, ?, null, null, null)", (ended[0], StructureEvent.ENTITY_EXPIRED.value, ref_text))

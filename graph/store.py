@@ -19,7 +19,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailableError(StoreError):
-    """The store can't be opened or reached."""
+    """The store can't be opened, reached, or written any more."""
 
 
 class StoreVersionError(StoreError):
@@ -27,7 +27,11 @@ class StoreVersionError(StoreError):
 
 
 class GraphStore(Protocol):
-    """Domain verbs over the persisted estate. All writes of one call are atomic."""
+    """Domain verbs over the persisted estate. All writes of one call are atomic: nobody ever reads half of them.
+
+    The validity intervals of one thing never overlap: what is dated before its last interval began or ended takes effect there.
+    Whatever keeps a store from working raises StoreUnavailableError; the caller may try again.
+    """
 
     async def ensure_schema(self) -> None:
         """Creates or migrates the layout. Raises StoreUnavailableError, StoreVersionError."""
@@ -54,13 +58,13 @@ class GraphStore(Protocol):
         """Present entities whose identity holds `text` (case-insensitive), in ascending identity, after `after`."""
 
     async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        """Everything within `depth` relations of `ref`, in either direction, and the relations among it."""
+        """Everything within `depth` relations of `ref`, in either direction, and the relations among it; empty if it isn't there."""
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         """Directed simple paths, shortest first, ties in ascending order of their relations."""
 
     async def snapshot(self, at: int | None = None) -> Snapshot:
-        """The whole estate, in ascending identity."""
+        """The whole estate, in ascending identity. Without `at` it is of the latest sighting in it."""
 
     async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
         """Structural changes in (since, until], in order of time, event, entity, relation."""

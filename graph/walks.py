@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from graph.topology import RelationKey, Snapshot
+from graph.topology import Entity, Relation, RelationKey, Snapshot
 from schema.identity import EntityRef
 
 
-def within(snapshot: Snapshot, ref: EntityRef, depth: int) -> Snapshot:
+def snapshot_of(entities: Sequence[Entity], relations: Iterable[Relation], at: int | None) -> Snapshot:
+    """The estate at `at`, or at its latest sighting. Relations whose ends were not there then are left out."""
+    there = {entity.ref for entity in entities}
+    latest = max((entity.last_seen for entity in entities), default=0)
+    held = tuple(relation for relation in relations if relation.key.source in there and relation.key.target in there)
+    return Snapshot(latest if at is None else at, tuple(entities), held)
+
+
+def within(snapshot: Snapshot, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
     """The part of a snapshot within `depth` relations of `ref`, in either direction, and the relations among it."""
     touching: dict[EntityRef, list[EntityRef]] = {}
     for relation in snapshot.relations:
@@ -17,11 +25,9 @@ def within(snapshot: Snapshot, ref: EntityRef, depth: int) -> Snapshot:
     seen = {ref} & {entity.ref for entity in snapshot.entities}
     frontier = set(seen)
     for _ in range(depth):
-        frontier = {end for at in frontier for end in touching.get(at, [])} - seen
+        frontier = {end for place in frontier for end in touching.get(place, [])} - seen
         seen |= frontier
-    entities = tuple(entity for entity in snapshot.entities if entity.ref in seen)
-    relations = tuple(relation for relation in snapshot.relations if relation.key.source in seen and relation.key.target in seen)
-    return Snapshot(snapshot.at, entities, relations)
+    return snapshot_of([entity for entity in snapshot.entities if entity.ref in seen], snapshot.relations, at)
 
 
 def shortest_paths(keys: Sequence[RelationKey], source: EntityRef, target: EntityRef, limit: int, longest: int) -> list[list[RelationKey]]:

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from graph.memory_store import MemoryGraphStore
 from graph.sqlite_store import SqliteGraphStore
-from graph.store import GraphStore, StoreError, StoreUnavailableError
+from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey, StructureEvent
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
@@ -120,12 +120,3 @@ async def test_state_is_kept_by_name(store: GraphStore) -> None:
     await store.save_state("belief", b"2")
     assert await store.load_state("belief") == b"2"
     assert await store.load_state("other") is None
-
-
-async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    first, second = SqliteGraphStore(tmp_path / "whence.db"), SqliteGraphStore(tmp_path / "whence.db")
-    await first.ensure_schema()
-    with pytest.raises(StoreUnavailableError, match="in use by another whence"):
-        await second.ensure_schema()
-    await second.close()
-    await first.close()
