@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from graph.topology import Entity, Relation, RelationKey, RelationStatistics
+from graph.topology import Entity, Relation, RelationKey, RelationStatistics, Snapshot
+from graph.walks import instant_of
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
 
@@ -17,11 +19,17 @@ def entity_of(row: Any) -> Entity:
     return Entity(EntityRef.parse(row[0]), orjson.loads(row[1]), tuple(orjson.loads(row[2])), row[3], row[4])
 
 
-def relation_of(row: Any) -> Relation:
+def relation_of(row: Any, source: EntityRef, target: EntityRef) -> Relation:
     """source, kind, target, sources, confidence, statistics, first_seen, last_seen."""
-    key = RelationKey(EntityRef.parse(row[0]), row[1], EntityRef.parse(row[2]))
     statistics = RelationStatistics(**orjson.loads(row[5])) if row[5] else None
-    return Relation(key, tuple(orjson.loads(row[3])), row[4], row[6], row[7], statistics)
+    return Relation(RelationKey(source, row[1], target), tuple(orjson.loads(row[3])), row[4], row[6], row[7], statistics)
+
+
+def snapshot_of_rows(entity_rows: Iterable[Any], relation_rows: Iterable[Any], at: int | None) -> Snapshot:
+    """The estate at `at`, or at its latest sighting. Relations whose ends were not there then are left out."""
+    entities = {row[0]: entity_of(row) for row in entity_rows}
+    relations = [relation_of(row, entities[row[0]].ref, entities[row[2]].ref) for row in relation_rows if row[0] in entities and row[2] in entities]
+    return Snapshot(instant_of(entities.values(), at), tuple(entities.values()), tuple(relations))
 
 
 def key_columns(key: RelationKey) -> tuple[str, str, str]:

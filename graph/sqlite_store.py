@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import orjson
 
-from graph.sqlite_rows import entity_of, incident_json, incident_of, key_columns, relation_of, statistics_json
+from graph.sqlite_rows import entity_of, incident_json, incident_of, key_columns, snapshot_of_rows, statistics_json
 from graph.sqlite_schema import migrate
 from graph.store import StoreError, StoreUnavailableError
 from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
-from graph.walks import shortest_paths, snapshot_of
+from graph.walks import shortest_paths
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
@@ -182,7 +182,7 @@ class SqliteGraphStore:
         database, values = self._connection(), {"at": at}
         entities = database.execute(f"select {ENTITY_COLUMNS} from entity where {_holds(at)} order by ref", values)
         relations = database.execute(f"select {RELATION_COLUMNS} from relation where {_holds(at)} order by source, kind, target", values)
-        return snapshot_of([entity_of(row) for row in entities], (relation_of(row) for row in relations), at)
+        return snapshot_of_rows(entities, relations, at)
 
     def _near(self, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
         either = f"select target from {_touched('source', at)} union select source from {_touched('target', at)}"
@@ -192,7 +192,7 @@ class SqliteGraphStore:
         relations = database.execute(
             f"select {RELATION_COLUMNS} from {_touched('source', at, inside)} and target in {inside} order by source, kind, target", values
         )
-        return snapshot_of([entity_of(row) for row in entities], (relation_of(row) for row in relations), at)
+        return snapshot_of_rows(entities, relations, at)
 
     def _onward(self, source: EntityRef, longest: int) -> list[RelationKey]:
         """The relations that directed paths of up to `longest` steps from `source` can take."""
@@ -214,7 +214,9 @@ class SqliteGraphStore:
 
 
 def _touched(end: str, at: int | None, refs: str = "(select value from json_each(:refs))") -> str:
-    return f"relation where {end} in {refs} and {_holds(at)}"
+    """The relations that touch `refs` with this end. For the present, past intervals are not even looked at."""
+    index = "" if at is not None else " indexed by relation_present" if end == "source" else " indexed by relation_target"
+    return f"relation{index} where {end} in {refs} and {_holds(at)}"
 
 
 def _json(texts: Iterable[str]) -> str:

@@ -11,9 +11,13 @@ from schema.identity import EntityRef
 def snapshot_of(entities: Sequence[Entity], relations: Iterable[Relation], at: int | None) -> Snapshot:
     """The estate at `at`, or at its latest sighting. Relations whose ends were not there then are left out."""
     there = {entity.ref for entity in entities}
-    latest = max((entity.last_seen for entity in entities), default=0)
     held = tuple(relation for relation in relations if relation.key.source in there and relation.key.target in there)
-    return Snapshot(latest if at is None else at, tuple(entities), held)
+    return Snapshot(instant_of(entities, at), tuple(entities), held)
+
+
+def instant_of(entities: Iterable[Entity], at: int | None) -> int:
+    """The instant a snapshot is of: `at`, or the latest sighting in it."""
+    return max((entity.last_seen for entity in entities), default=0) if at is None else at
 
 
 def within(snapshot: Snapshot, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
