@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import heapq
 import io
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -16,13 +17,20 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ingest.errors import RecordingError
+from ingest.otlp.columns import Rejections
 from ingest.otlp.decode_logs import decode_logs
 from ingest.otlp.decode_metrics import decode_metrics
 from ingest.otlp.decode_traces import decode_traces
-from ingest.otlp.json import JsonError, Request, parse_any
+from ingest.otlp.json import JsonError, parse_any
 from schema.batches import Batch, SpanBatch
 
 LARGEST_MESSAGE = 256 << 20
+Decode = Callable[[Any], tuple[Batch, Rejections]]
+DECODERS: tuple[tuple[Any, Decode], ...] = (
+    (ExportTraceServiceRequest, decode_traces),
+    (ExportMetricsServiceRequest, decode_metrics),
+    (ExportLogsServiceRequest, decode_logs),
+)
 
 
 def read_recording(paths: Sequence[Path]) -> Iterator[Batch]:
@@ -52,27 +60,26 @@ def _batches(path: Path) -> Iterator[Batch]:
             raw.seek(0)
             content = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
             first = content.peek(64)[:64].lstrip()[:1]
-            requests = _json_lines(path, content) if first in {b"{", b""} else _delimited(path, content)
-            for request in requests:
-                yield _decode(request)
-    except (EOFError, gzip.BadGzipFile) as error:
+            yield from _json_lines(path, content) if first in {b"{", b""} else _delimited(path, content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordingError(f"{path} is cut or damaged in its compressed data: record it again, or replay what is before the cut.") from error
     except OSError as error:
         raise RecordingError(f"{path} can't be read ({error.strerror or error}): check the path.") from error
 
 
-def _json_lines(path: Path, content: BinaryIO) -> Iterator[Request]:
+def _json_lines(path: Path, content: BinaryIO) -> Iterator[Batch]:
     for number, line in enumerate(content, start=1):
         if not line.strip():
             continue
         try:
-            yield from parse_any(line)
+            for request in parse_any(line):
+                yield next(decode for kind, decode in DECODERS if isinstance(request, kind))(request)[0]
         except JsonError as error:
             cut = "it is cut in the middle" if not line.endswith(b"\n") else str(error)
             raise RecordingError(f"{path}:{number}: this line is no OTLP/JSON export request: {cut}.") from error
 
 
-def _delimited(path: Path, content: BinaryIO) -> Iterator[Request]:
+def _delimited(path: Path, content: BinaryIO) -> Iterator[Batch]:
     offset = 0
     while header := content.read(4):
         size = int.from_bytes(header, "big")
@@ -83,27 +90,17 @@ def _delimited(path: Path, content: BinaryIO) -> Iterator[Request]:
         offset += 4 + size
 
 
-def _message(path: Path, offset: int, body: bytes) -> Request:
+def _message(path: Path, offset: int, body: bytes) -> Batch:
     """The three requests share a shape: only the right one finds what it requires in the innermost messages."""
-    best: Request | None = None
-    for kind, decode in ((ExportTraceServiceRequest, decode_traces), (ExportMetricsServiceRequest, decode_metrics), (ExportLogsServiceRequest, decode_logs)):
+    best: Batch | None = None
+    for kind, decode in DECODERS:
         try:
-            message = kind.FromString(body)
-            batch, refused = decode(message)  # type: ignore[arg-type]  # kind and decode are paired above
-        except (DecodeError, ValueError, OverflowError):
+            batch, refused = decode(kind.FromString(body))
+        except DecodeError:
             continue
         if len(batch) and not refused.count:
-            return message
-        # An export without rows is legal, whichever signal it was of.
-        best = best or (message if len(batch) or not refused.count else None)
+            return batch
+        best = best or (batch if len(batch) else None)
     if best is None:
         raise RecordingError(f"{path}: the message at byte {offset} is no OTLP export request.")
     return best
-
-
-def _decode(request: Request) -> Batch:
-    if isinstance(request, ExportTraceServiceRequest):
-        return decode_traces(request)[0]
-    if isinstance(request, ExportMetricsServiceRequest):
-        return decode_metrics(request)[0]
-    return decode_logs(request)[0]

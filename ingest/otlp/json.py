@@ -129,7 +129,7 @@ def _resource(group: dict[str, Any]) -> Resource:
 
 
 def _attributes(pairs: list[dict[str, Any]] | None, depth: int = 0) -> list[KeyValue]:
-    return [KeyValue(key=pair["key"], value=_value(pair.get("value"), depth)) for pair in pairs or ()]
+    return [KeyValue(key=pair.get("key") or "", value=_value(pair.get("value"), depth)) for pair in pairs or ()]
 
 
 def _value(value: dict[str, Any] | None, depth: int = 0) -> AnyValue:
