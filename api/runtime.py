@@ -54,6 +54,7 @@ class Runtime:
         self._senders = 0
         self._past: deque[Diagnosis] = deque(maxlen=KEPT_DIAGNOSES)
         self.ready = False
+        self.windows_closed = 0
 
     async def start(self) -> None:
         """Opens the store and takes over what it remembers. Raises StoreError; the store is then closed."""
@@ -156,5 +157,6 @@ class Runtime:
     async def _settle(self, step: Step) -> None:
         # Incidents are committed before anyone is told.
         await self._writer.follow(step)
+        self.windows_closed += 1
         self._past.append(step.diagnosis)
         self.hub.publish(step.diagnosis)
