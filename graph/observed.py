@@ -43,12 +43,13 @@ class EntityState:
 
     first_seen: int
     last_seen: int
-    sources: set[str] = field(default_factory=set)
+    sources: tuple[str, ...] = ()
     labels: dict[str, Label] = field(default_factory=dict)
 
     def see(self, source: str, time: int) -> None:
         """One more sighting."""
-        self.sources.add(source)
+        if source not in self.sources:
+            self.sources = tuple(sorted((*self.sources, source)))
         self.first_seen = min(self.first_seen, time)
         self.last_seen = max(self.last_seen, time)
 
@@ -92,23 +93,34 @@ class Traffic:
 
 @dataclass(slots=True)
 class RelationState:
-    """A relation as observed so far. `floor`: the confidence it was restored with; `traffic` is None until requests were seen."""
+    """A relation as observed so far. `floor`: the confidence it was restored with; `traffic` is None until requests were seen.
+
+    `sources` and `combined` follow from `by_source`; reasoning reads them every window, they change hardly ever.
+    """
 
     first_seen: int
     last_seen: int
-    confidence: dict[str, float] = field(default_factory=dict)
+    by_source: dict[str, float] = field(default_factory=dict)
     floor: float = 0.0
     traffic: Traffic | None = None
+    sources: tuple[str, ...] = ()
+    combined: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._combine()
 
     def see(self, source: str, time: int, confidence: float) -> None:
         """One more sighting; a source is as sure as it ever was."""
-        self.confidence[source] = max(self.confidence.get(source, 0.0), confidence)
         self.first_seen = min(self.first_seen, time)
         self.last_seen = max(self.last_seen, time)
+        if confidence > self.by_source.get(source, -1.0):
+            self.by_source[source] = confidence
+            self._combine()
 
-    def combined_confidence(self) -> float:
+    def _combine(self) -> None:
         """Independent sources: 1 - prod(1 - c)."""
+        self.sources = tuple(sorted(self.by_source))
         doubt = 1.0
-        for source in sorted(self.confidence):
-            doubt *= 1.0 - self.confidence[source]
-        return max(self.floor, 1.0 - doubt)
+        for source in self.sources:
+            doubt *= 1.0 - self.by_source[source]
+        self.combined = max(self.floor, 1.0 - doubt)

@@ -306,3 +306,17 @@ def test_the_changes_reported_account_for_the_whole_structure(observations: list
         assert [entity.ref for entity in graph.entities()] == sorted(entities)
         assert [relation.key for relation in graph.relations()] == sorted(relations)
         assert all(key.source in entities and key.target in entities for key in relations)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(ENTITIES, RELATIONS), min_size=1, max_size=20))
+def test_readings_are_in_ascending_order_whenever_they_are_taken(observations: list[EntityObservation | RelationObservation]) -> None:
+    graph = LiveGraph(limits=GraphLimits(time_to_live=40 * SECOND, entity_time_to_live={"pod": 10 * SECOND}, relation_time_to_live={"calls": 20 * SECOND}))
+    for each in observations:
+        graph.apply(delta(each.time, each))
+        graph.expire(each.time)
+        keys = [relation.key for relation in graph.relations()]
+        assert [entity.ref for entity in graph.entities()] == sorted(entity.ref for entity in graph.entities())
+        assert keys == sorted(keys)
+        assert [relation.key for relation in graph.relations(kind="calls")] == [key for key in keys if key.kind == "calls"]
+        assert sorted(key for ref in (CART, CHECKOUT, ORDERS, POD, NODE) for key in (row.key for row in graph.relations(source=ref))) == keys
