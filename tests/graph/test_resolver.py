@@ -13,7 +13,7 @@ from graph.resolver import Resolver
 from graph.topology import Entity, Snapshot
 from schema.batches import Resource
 from schema.identity import EntityRef
-from schema.semantic_conventions import canonical
+from schema.semantic_conventions import RENAMED
 
 NOW = 100 * SECOND
 
@@ -29,12 +29,7 @@ def pod(service: str, cluster: str = "eu", namespace: str = "shop", **more: str)
 
 def said(**attributes: str) -> dict[str, str]:
     """Attributes as the decoder hands them on: old names translated."""
-    translated = {}
-    for key, value in attributes.items():
-        name = canonical(key.replace("__", "."))
-        assert name is not None
-        translated[name] = value
-    return translated
+    return {RENAMED.get(name, name): value for name, value in ((key.replace("__", "."), value) for key, value in attributes.items())}
 
 
 def peer(resolver: Resolver, caller: Resource, attributes: Mapping[str, str], time: int = NOW) -> str:
