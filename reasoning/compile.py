@@ -18,7 +18,7 @@ from reasoning.errors import InconsistentEvidenceError
 from reasoning.network import Bool, CausalNetwork, merged_links, network_of
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
-from schema.knowledge import CausalKnowledge, PropagationRule, Strength, Toward
+from schema.knowledge import CausalKnowledge, DefectRule, PropagationRule, Strength, Toward
 from schema.verdicts import ConditionRef, DefectRef
 from schema.windows import Change
 
@@ -178,7 +178,7 @@ def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
         kind = knowledge.kinds[ref.kind]
         first[ref] = len(names)
         names.extend(DefectRef(ref, name) for name in kind.defects)
-        leak.extend(min(defect.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) for defect in kind.defects.values())
+        leak.extend(_prior(defect, ref, graph) for defect in kind.defects.values())
         names.extend(ConditionRef(ref, name) for name in kind.conditions)
         leak.extend(condition.leak for condition in kind.conditions.values())
     offsets = _offsets(knowledge)
@@ -200,6 +200,12 @@ def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
         confidence=np.array([row.confidence for row in rows], np.float64),
         live=_by_relation(rows),
     )
+
+
+def _prior(defect: DefectRule, ref: EntityRef, graph: LiveGraph) -> float:
+    """0 for a defect that an entity without the relation it needs can't have."""
+    fits = not defect.only_with or graph.relations(source=ref, kind=defect.only_with)
+    return min(defect.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) if fits else 0.0
 
 
 def _offsets(knowledge: CausalKnowledge) -> dict[str, dict[str, int]]:

@@ -49,7 +49,11 @@ class EliminationPlan:
 
 def plan_elimination(parent_ptr: Int64, parent: Int32, widest: int, most_cells: int) -> EliminationPlan | None:
     """A min-fill plan, or None where a cluster would have more than `widest` + 1 variables or all more than `most_cells` cells."""
-    variables, scopes = _scopes(parent_ptr, parent)
+    return plan_factors(*_scopes(parent_ptr, parent), widest, most_cells)
+
+
+def plan_factors(variables: int, scopes: Sequence[tuple[int, ...]], widest: int, most_cells: int) -> EliminationPlan | None:
+    """A plan for any factors over binary variables, each variable in one of them at least; None as for `plan_elimination`."""
     order = elimination_order(variables, scopes, widest)
     if order is None:
         return None
@@ -64,19 +68,32 @@ def marginals(plan: EliminationPlan, leak: Float64, parent_ptr: Int64, strength:
 
     log_evidence: Float64[n], infinite where a value is certain. Raises InconsistentEvidenceError.
     """
-    off, on = np.exp(np.minimum(-log_evidence, 0.0)), np.exp(np.minimum(log_evidence, 0.0))
-    tables = np.empty(plan.factor_cells + plan.message_cells)
+    off, on = weights_of(log_evidence)
+    tables = np.empty(plan.factor_cells)
     fill_factors(leak, parent_ptr, strength, off, on, tables)
-    clusters, scale = np.empty(plan.cluster_cells), np.empty(plan.size.size)
-    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.input_from, plan.step_ptr, plan.step)
-    log_normaliser = collect(*links, tables, clusters, scale)
-    if np.isnan(log_normaliser):
-        raise InconsistentEvidenceError(np.flatnonzero(log_evidence).tolist())
-    odds = np.full(leak.size, np.nan)
-    distribute(plan.eliminated, *links, tables, clusters, scale, odds)
+    odds, log_normaliser = solve(plan, tables, leak.size)
     if np.isnan(odds).any():
         raise InconsistentEvidenceError(np.flatnonzero(log_evidence).tolist())
     return odds, log_normaliser + float(np.sum(log_evidence[np.isfinite(log_evidence) & (log_evidence > 0.0)]))
+
+
+def weights_of(log_evidence: Float64) -> tuple[Float64, Float64]:
+    """The weights on 0 and on 1, the larger of them 1: Float64[n] each."""
+    return np.exp(np.minimum(-log_evidence, 0.0)), np.exp(np.minimum(log_evidence, 0.0))
+
+
+def solve(plan: EliminationPlan, tables: Float64, variables: int) -> tuple[Float64, float]:
+    """Log P(v = 1) / P(v = 0) of the first `variables`, NaN where no value is possible, and the log of the factors' sum over all worlds.
+
+    tables: the factors' cells one after the other, in the order of the plan's scopes.
+    """
+    cells = np.concatenate((tables, np.empty(plan.message_cells)))
+    clusters, scale, odds = np.empty(plan.cluster_cells), np.empty(plan.size.size), np.full(variables, np.nan)
+    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.input_from, plan.step_ptr, plan.step)
+    log_normaliser = collect(*links, cells, clusters, scale)
+    if not np.isnan(log_normaliser):
+        distribute(plan.eliminated, *links, cells, clusters, scale, odds)
+    return odds, log_normaliser
 
 
 def elimination_order(variables: int, scopes: Sequence[Sequence[int]], widest: int) -> list[int] | None:

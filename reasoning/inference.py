@@ -36,7 +36,7 @@ def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | 
     log_odds = parts.log_odds
     for region in parts.regions:
         log_odds[region.variables] = region.log_odds()
-    probability = _probability(log_odds)
+    probability = probabilities(log_odds)
     fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, probability)
     return Posteriors(probability, parts.exact, parts)
 
@@ -62,7 +62,7 @@ def evidence_weights(solved: Posteriors, log_evidence: Float64, causes: Int64) -
 
 def _left_out(log_odds: Float64, log_evidence: Float64) -> Float64:
     """Log of the sum over x of P(x) / (evidence's weight on x)."""
-    return np.log(_probability(-log_odds) + _probability(log_odds) * np.exp(-log_evidence))
+    return np.log(probabilities(-log_odds) + probabilities(log_odds) * np.exp(-log_evidence))
 
 
 def _held(log_evidence: Float64, place: int, value: float) -> Float64:
@@ -71,7 +71,8 @@ def _held(log_evidence: Float64, place: int, value: float) -> Float64:
     return held
 
 
-def _probability(log_odds: Float64) -> Float64:
+def probabilities(log_odds: Float64) -> Float64:
+    """P(1) of log P(1) / P(0), element by element."""
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 

@@ -5,7 +5,7 @@ P(x = 0 | parents) = (1 - leak) * product over the links i of (1 - strength_i) *
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,23 @@ def follow_strongest(order: Int64, child_ptr: Int64, child_link: Int64, effect: 
             for position in range(child_ptr[variable], child_ptr[variable + 1]):
                 link = child_link[position]
                 reach[effect[link]] = max(reach[effect[link]], reach[variable] * strength[link])
+
+
+def descendants(network: CausalNetwork, roots: Iterable[int], *, least: float = 0.0) -> Bool:
+    """The variables that the given ones reach by a path stronger than `least`, themselves included: bool[n]."""
+    below = np.zeros(len(network), np.bool_)
+    for variable in roots:
+        below |= strongest_paths(network, variable) > least
+    return below
+
+
+def forced(network: CausalNetwork, values: Mapping[int, bool]) -> CausalNetwork:
+    """The network in which the given variables are held: no link leads into them."""
+    held = list(values)
+    leak = network.leak.copy()
+    leak[held] = [float(value) for value in values.values()]
+    free = ~np.isin(network.effect, held)
+    return network_of(leak, network.parent[free], network.effect[free], network.strength[free], network.cluster, network.is_defect)
 
 
 def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> None:

@@ -52,6 +52,7 @@ class Region:
     variables: Int64
     leak: Float64
     parent_ptr: Int64
+    parent: Int32
     strength: Float64
     log_evidence: Float64
     plan: EliminationPlan
@@ -73,8 +74,8 @@ class Partition:
     exact: bool
 
 
-def partition(network: CausalNetwork, log_evidence: Float64, relevant: Bool, plans: PlanCache) -> Partition:
-    """Cuts what does not matter and plans the rest. relevant: bool[n], closed under causes."""
+def partition(network: CausalNetwork, log_evidence: Float64, relevant: Bool, plans: PlanCache, pinned: Bool | None = None) -> Partition:
+    """Cuts what does not matter and plans the rest. relevant: bool[n], closed under causes. pinned: bool[m], links that are never cut."""
     kept = relevant[network.effect]
     regions: list[Region] = []
     wide: list[Int64] = []
@@ -86,16 +87,18 @@ def partition(network: CausalNetwork, log_evidence: Float64, relevant: Bool, pla
             regions.append(region)
     log_odds = np.full(len(network), np.nan)
     if wide:
-        regions.extend(_cut(network, log_evidence, np.concatenate(wide), plans, log_odds))
+        regions.extend(_cut(network, log_evidence, np.concatenate(wide), plans, log_odds, pinned))
     return Partition(tuple(regions), log_odds, not wide)
 
 
-def _cut(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: PlanCache, log_odds: Float64) -> Iterator[Region]:
+def _cut(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: PlanCache, log_odds: Float64, pinned: Bool | None) -> Iterator[Region]:
     chosen = np.zeros(len(network), np.bool_)
     chosen[wide] = True
     messages = propagate(network, log_evidence, chosen)
     log_odds[wide] = messages.log_odds[wide]
     matters = influence(network, messages)
+    if pinned is not None:
+        matters[pinned] = np.inf
     threshold = SMALLEST_INFLUENCE
     while wide.size and threshold <= 1.0:
         kept = chosen[network.effect] & (matters >= threshold)
@@ -164,4 +167,4 @@ def _region(network: CausalNetwork, part: Int64, kept: Bool, leak: Float64, log_
     parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=part.size)))).astype(np.int64)
     parent = np.searchsorted(part, network.parent[links]).astype(np.int32)
     plan = plans.plan(parent_ptr, parent)
-    return None if plan is None else Region(part, leak[part], parent_ptr, network.strength[links], log_evidence[part], plan)
+    return None if plan is None else Region(part, leak[part], parent_ptr, parent, network.strength[links], log_evidence[part], plan)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from reasoning.prepare import prepare
+
+settings.register_profile("untimed", deadline=None)  # how long a case takes says more of the machine than of the code
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from hypothesis import strategies as st
 
-from reasoning.network import CausalNetwork, causal_network
+from reasoning.network import Bool, CausalNetwork, causal_network
 from schema.batches import Float64
 
 Link = tuple[int, int, float]
@@ -42,18 +42,13 @@ def links_of(network: CausalNetwork) -> list[Link]:
 
 def enumerated(network: CausalNetwork, log_evidence: Float64) -> tuple[Float64, float]:
     """P(variable holds | evidence) and the log of the evidence's expected likelihood, by summing over all worlds."""
-    total, holds = 0.0, np.zeros(len(network))
+    worlds = np.array(list(itertools.product((0.0, 1.0), repeat=len(network))))
     shift = float(np.maximum(log_evidence, 0.0).sum())
-    for world in itertools.product((0, 1), repeat=len(network)):
-        weight = float(np.exp(log_evidence @ np.array(world) - shift))
-        for variable, value in enumerate(world):
-            silence = 1.0 - network.leak[variable]
-            for parent, strength in zip(network.parents(variable), network.strengths(variable), strict=True):
-                silence *= 1.0 - strength * world[parent]
-            weight *= 1.0 - silence if value else silence
-        total += weight
-        holds += weight * np.array(world)
-    return holds / total, float(np.log(total)) + shift
+    weight = np.exp(worlds @ log_evidence - shift)
+    for variable in range(len(network)):
+        silence = (1.0 - network.leak[variable]) * np.prod(1.0 - network.strengths(variable) * worlds[:, network.parents(variable)], axis=1)
+        weight *= np.where(worlds[:, variable] == 1.0, 1.0 - silence, silence)
+    return weight @ worlds / weight.sum(), float(np.log(weight.sum())) + shift
 
 
 def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> tuple[Float64, Float64]:
@@ -79,3 +74,12 @@ def _world(network: CausalNetwork, luck: tuple[int, ...], values: Mapping[int, b
         caused = any(luck[len(network) + link] and holds[network.parent[link]] for link in range(first, last))
         holds[variable] = float(values.get(variable, bool(luck[variable]) or caused))
     return holds
+
+
+def reachable(network: CausalNetwork, start: int) -> Bool:
+    """The variables below one, itself included: bool[n]."""
+    below = np.zeros(len(network), np.bool_)
+    below[start] = True
+    for variable in network.order.tolist():
+        below[variable] |= below[network.parents(variable)].any()
+    return below

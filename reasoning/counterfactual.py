@@ -1,0 +1,180 @@
+"""What would hold had something been forced, given what was seen: abduction, action, prediction (Pearl 2009, ch. 7).
+
+Two worlds share all luck: the leaks and links that fire are the same, only the forced values differ. Causes only ever add, so one
+world holds all that the other does: a variable below the force is in both, in the larger one alone, or in neither. In the model of
+the pair one noisy-OR carries what both worlds hold and another what the larger holds alone. It is solved exactly where it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reasoning.elimination import plan_factors, solve, weights_of
+from reasoning.inference import close_upwards, posteriors, probabilities
+from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of
+from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region, partition
+from schema.batches import Float64
+
+NEGLIGIBLE = 1e-3  # in large networks, what the force reaches more weakly counts as out of reach
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """`before`: what is believed; `after`: what would be, Float64[n] each. `exact`: nothing was approximated."""
+
+    before: Float64
+    after: Float64
+    exact: bool
+
+
+def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Counterfactual:
+    """P(each variable | evidence), and P(it would hold had the values been forced | evidence on the world as it is).
+
+    What the force does not reach keeps its posterior. Raises as `posteriors` does.
+    """
+    small = len(network) <= MOST_UNCUT
+    below = descendants(network, values, least=0.0 if small else NEGLIGIBLE)
+    plans = PlanCache()
+    now = posteriors(network, log_evidence, wanted=np.ones_like(below) if small else below, plans=plans)
+    if len(set(values.values())) > 1:
+        return _carried_over(network, values, log_evidence)
+    relevant = below | (log_evidence != 0.0)
+    close_upwards(network.order, network.parent_ptr, network.parent, relevant)
+    parts = partition(network, log_evidence, relevant, plans, below[network.parent] & below[network.effect])
+    before, after, left = now.probability.copy(), now.probability.copy(), below.copy()
+    for region in parts.regions:
+        inside = below[region.variables]
+        if not inside.any():
+            continue
+        pair = _pair(region, inside, {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values})
+        if pair is None:
+            break
+        places = region.variables[inside]
+        before[places], after[places] = pair[0][inside], pair[1][inside]
+        left[places] = False
+    left[[v for v in values if not _reaches(network, v, below)]] = False
+    if left.any():
+        return _carried_over(network, values, log_evidence)
+    after[list(values)] = [float(value) for value in values.values()]
+    return Counterfactual(before, after, parts.exact)
+
+
+def _reaches(network: CausalNetwork, variable: int, below: Bool) -> bool:
+    links = network.child_link[network.child_ptr[variable] : network.child_ptr[variable + 1]]
+    return bool(below[network.effect[links]].any())
+
+
+@dataclass(slots=True)
+class _Factors:
+    """Factors over binary variables in the making. Bit i of a cell's index is the value of the i-th variable of its scope."""
+
+    variables: int
+    scopes: list[tuple[int, ...]] = field(default_factory=list)
+    cells: list[float] = field(default_factory=list)
+
+    def add(self, scope: tuple[int, ...], *cells: float) -> None:
+        self.scopes.append(scope)
+        self.cells.extend(cells)
+
+    def fresh(self) -> int:
+        self.variables += 1
+        return self.variables - 1
+
+    def noisy_or(self, x: int, silent: float, causes: list[tuple[int, float]], off: float, on: float) -> None:
+        """X holds unless the leak and all its causes stay silent; off, on: the evidence's weights."""
+        y = self.fresh()
+        self.add((x, y), silent * off, -silent * on, 0.0, on)
+        self._silences(y, causes)
+
+    def noisy_or_alone(self, x: int, both: int, causes: list[tuple[int, float]]) -> None:
+        """X holds, but only where `both` does not, unless all its causes stay silent."""
+        y = self.fresh()
+        self.add((x, both, y), 1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+        self._silences(y, causes)
+
+    def _silences(self, y: int, causes: list[tuple[int, float]]) -> None:
+        for cause, strength in causes:
+            if strength >= 0.0:
+                self.add((cause, y), 1.0, 1.0 - strength, 1.0, 1.0)
+            else:  # the cause's absence is what speaks
+                self.add((cause, y), 1.0 + strength, 1.0, 1.0, 1.0)
+
+
+def _pair(region: Region, below: Bool, values: Mapping[int, bool]) -> tuple[Float64, Float64] | None:
+    """P(holds) as things are and as forced, Float64[k] each, for a region; None where the pair of worlds is too wide.
+
+    Variable v stands for itself, or below the force for what both worlds hold; `alone[v]` for what the larger holds alone.
+    """
+    takes_away = not any(values.values())
+    factors = _Factors(region.variables.size)
+    alone = {v: factors.fresh() for v in np.flatnonzero(below).tolist() if v not in values}
+    off, on = (weights.tolist() for weights in weights_of(region.log_evidence))
+    for x in range(region.variables.size):
+        first, last = int(region.parent_ptr[x]), int(region.parent_ptr[x + 1])
+        own = list(zip(region.parent[first:last].tolist(), region.strength[first:last].tolist(), strict=True))
+        silent = 1.0 - float(region.leak[x])
+        if x not in alone:
+            also = [(alone[u], w) for u, w in own if u in alone] if takes_away else []
+            factors.noisy_or(x, silent, own + also, off[x], on[x])
+            continue
+        both = [(u, w) for u, w in own if not (takes_away and u in values)]
+        larger = [(alone[u], w) for u, w in own if u in alone] + [(u, w if takes_away else -w) for u, w in own if u in values]
+        factors.noisy_or(x, silent, both, 1.0, 1.0)
+        factors.noisy_or_alone(alone[x], x, larger)
+        factors.add((x, alone[x]), off[x], on[x], on[x] if takes_away else off[x], 0.0)
+    plan = plan_factors(factors.variables, factors.scopes, WIDEST, MOST_CELLS)
+    if plan is None:
+        return None
+    odds, _ = solve(plan, np.array(factors.cells), region.variables.size + len(alone))
+    both_hold = probabilities(odds[: region.variables.size])
+    more = both_hold.copy()
+    for v, place in alone.items():
+        more[v] += probabilities(odds[place : place + 1])[0]
+    return (more, both_hold) if takes_away else (both_hold, more)
+
+
+def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Counterfactual:
+    """The counterfactual from the posteriors of the causes taken one by one, as if independent: for mixed forces and wide networks.
+
+    Every defect and every leak gets its posterior under all evidence; then both worlds are predicted forward. As causes only add,
+    a condition that holds now still would with P(forced) / P(not forced), one that does not would by the ratio of the complements;
+    so first what is forced off is taken away, then what is forced on added.
+    """
+    rooted = _with_leaks_as_roots(network)
+    below = descendants(rooted, values)
+    nothing = np.zeros(len(rooted))
+    plans = PlanCache()
+    found = posteriors(rooted, np.append(log_evidence, nothing[len(network) :]), wanted=below, plans=plans).probability
+    is_root = np.diff(rooted.parent_ptr) == 0
+    believed = replace(rooted, leak=np.where(is_root, found, 0.0))
+    after, usual = found, posteriors(believed, nothing, wanted=below, plans=plans).probability
+    for held in ({variable: False for variable, value in values.items() if not value}, values):
+        changed = posteriors(forced(believed, held), nothing, wanted=below, plans=plans).probability
+        after, usual = np.where(below, _moved(after, usual, changed), found), changed
+    after[list(values)] = [float(value) for value in values.values()]
+    return Counterfactual(found[: len(network)], after[: len(network)], exact=False)
+
+
+def _with_leaks_as_roots(network: CausalNetwork) -> CausalNetwork:
+    """The same network where what nothing known caused has a cause of its own: roots n, n + 1, ... with a link of strength 1 each."""
+    leaky = np.flatnonzero((np.diff(network.parent_ptr) > 0) & (network.leak > 0.0))
+    leak = np.append(network.leak, network.leak[leaky])
+    leak[leaky] = 0.0
+    return network_of(
+        leak,
+        np.append(network.parent, np.arange(len(network), leak.size)).astype(np.int32),
+        np.append(network.effect, leaky).astype(np.int32),
+        np.append(network.strength, np.ones(leaky.size)),
+        np.append(network.cluster, network.cluster[leaky]),
+        np.append(network.is_defect, np.ones(leaky.size, np.bool_)),
+    )
+
+
+def _moved(before: Float64, usual: Float64, changed: Float64) -> Float64:
+    """A belief carried along with a prediction that moved from `usual` to `changed`, all Float64[n]."""
+    fallen = before * np.minimum(changed / np.maximum(usual, 1e-300), 1.0)
+    risen = 1.0 - (1.0 - before) * np.minimum((1.0 - changed) / np.maximum(1.0 - usual, 1e-300), 1.0)
+    return np.where(changed < usual, fallen, np.where(changed > usual, risen, before))
