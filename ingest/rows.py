@@ -9,6 +9,7 @@ from graph.resolver import ResolvedResource
 from schema.batches import Int32, LogBatch, Resource, SpanBatch, SpanKind, StatusCode
 
 ERROR_SEVERITY = 17
+GRPC_DEADLINE = "4"  # DEADLINE_EXCEEDED, as old senders write it
 OUTGOING = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
 INCOMING = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 IGNORED = ("k8s.", "service.name")  # on spans these repeat the resource
@@ -38,8 +39,9 @@ class SpanRow:
     @property
     def timed_out(self) -> bool:
         """The span's own error says that it waited too long."""
-        text = (self.attributes.get("error.type", "") + self.attributes.get("rpc.response.status_code", "")).lower()
-        return "timeout" in text or "deadline" in text or any("timeout" in kind.lower() for kind in self.exceptions)
+        code = self.attributes.get("rpc.response.status_code", "")
+        text = (self.attributes.get("error.type", "") + code).lower()
+        return "timeout" in text or "deadline" in text or code == GRPC_DEADLINE or any("timeout" in kind.lower() for kind in self.exceptions)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
 
 from schema.batches import Resource
-from schema.semantic_conventions import canonical
+from schema.semantic_conventions import NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,20 @@ class SparseText:
         self._cells: dict[str, list[tuple[int, int]]] = {}
 
     def put(self, row: int, attributes: Iterable[KeyValue]) -> None:
-        """Keeps the attributes that Whence reads."""
+        """Keeps the attributes that Whence reads. Rows come in ascending order."""
+        old: list[tuple[int, str, KeyValue]] = []
         for pair in attributes:
-            key = canonical(pair.key)
-            if key is not None:
-                self._cells.setdefault(key, []).append((row, self._strings.index(text_of(pair.value))))
+            known = NAMES.get(pair.key)
+            if known is None:
+                continue
+            if known.age:
+                old.append((known.age, known.name, pair))
+            else:
+                self._cells.setdefault(known.name, []).append((row, self._strings.index(text_of(pair.value))))
+        for _, name, pair in sorted(old, key=_age):
+            cells = self._cells.setdefault(name, [])
+            if not cells or cells[-1][0] != row:
+                cells.append((row, self._strings.index(text_of(pair.value))))
 
     def columns(self, rows: int) -> dict[str, NDArray[np.int32]]:
         """The finished columns, read-only."""
@@ -82,12 +91,14 @@ def resource_of(message: ResourceMessage) -> Resource:
 
 def attributes_of(pairs: Iterable[KeyValue], *, all_keys: bool = False) -> dict[str, str]:
     """Canonical name -> text, in ascending order; with `all_keys` those Whence has no name for as well."""
-    found = {}
+    found: dict[str, tuple[int, str]] = {}
     for pair in pairs:
-        key = canonical(pair.key) or (pair.key if all_keys else None)
-        if key is not None:
-            found[key] = text_of(pair.value)
-    return dict(sorted(found.items()))
+        known = NAMES.get(pair.key)
+        if known is not None and known.age <= found.get(known.name, (known.age, ""))[0]:
+            found[known.name] = (known.age, text_of(pair.value))
+        elif known is None and all_keys:
+            found[pair.key] = (0, text_of(pair.value))
+    return {name: found[name][1] for name in sorted(found)}
 
 
 def text_of(value: AnyValue) -> str:
@@ -104,6 +115,10 @@ def text_of(value: AnyValue) -> str:
     if kind == "bytes_value":
         return value.bytes_value.hex()
     return "" if kind is None else str(value).replace("\n", " ").strip()
+
+
+def _age(held: tuple[int, str, KeyValue]) -> int:
+    return held[0]
 
 
 def frozen(values: Any, kind: DTypeLike) -> NDArray[Any]:

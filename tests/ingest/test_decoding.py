@@ -236,3 +236,14 @@ def test_exponential_buckets_get_their_bounds_by_the_base_of_their_scale() -> No
     assert batch.bucket_count.tolist() == [1.0, 3.0, 2.0]
     # Bucket i covers (base^i, base^(i+1)] with base 2^(2^-scale).
     assert batch.bucket_bound.tolist() == pytest.approx([0.5, 2.0, 4.0])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_names_of_one_attribute_the_one_in_force_counts_then_the_most_precise(order: int) -> None:
+    old = {"net.host.name": "own host", "http.host": "header", "net.peer.name": "peer"}
+    new = old | {"server.address": "in force"}
+    for said, expected in ((old, "peer"), (new, "in force")):
+        attributes: dict[str, str | int] = dict(list(said.items())[::order])
+        batch, _ = decode_traces(request([span("front", 1, 0, 1.0, 2.0, attributes=attributes)], resource=dict(list(said.items())[::order])))
+        assert batch.strings[batch.attributes["server.address"][0]] == expected
+        assert batch.resources[0].get("server.address") == expected
