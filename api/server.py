@@ -53,7 +53,8 @@ def run_server(flags: Mapping[str, object], config: Path | None, *, as_json: boo
     try:
         settings = read_settings(flags, config)
         knowledge = load_knowledge(settings.knowledge)
-        logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+        logging.basicConfig(format=LOG_FORMAT, stream=sys.stderr)
+        logging.getLogger("whence").setLevel(settings.log_level.upper())
         tell("Preparing the inference engine; the first start after an installation takes some seconds.")
         prepare(lambda step: log.debug("Preparing %s.", step))
         asyncio.run(serve(settings, knowledge, print_json_doors if as_json else print_doors))
