@@ -149,7 +149,9 @@ def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_eviden
     plans = PlanCache()
     found = posteriors(rooted, np.append(log_evidence, nothing[len(network) :]), wanted=below, plans=plans).probability
     is_root = np.diff(rooted.parent_ptr) == 0
-    believed = replace(rooted, leak=np.where(is_root, found, 0.0))
+    priors = np.where(is_root, found, 0.0)
+    priors.setflags(write=False)
+    believed = replace(rooted, leak=priors)
     after, usual = found, posteriors(believed, nothing, wanted=below, plans=plans).probability
     for held in ({variable: False for variable, value in values.items() if not value}, values):
         changed = posteriors(forced(believed, held), nothing, wanted=below, plans=plans).probability

@@ -23,7 +23,8 @@ def prepare(tell: Callable[[str], None]) -> None:
 
 def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     network, evidence = _small_estate()
-    yield "the causal network", lambda: (feedback_links(len(network), network.parent, network.effect, network.strength), strongest_paths(network, 0))
+    ring = np.array([0, 1], np.int32)
+    yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
     yield "belief propagation", lambda: propagate(network, evidence, np.ones(len(network), np.bool_))
     yield "exact elimination", lambda: posteriors(network, evidence)
 

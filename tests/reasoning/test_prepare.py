@@ -1,0 +1,58 @@
+"""Machine code: all of it is made beforehand, and a machine that keeps none still works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COUNT = """
+import sys
+from numba.core.registry import CPUDispatcher
+def compiled():
+    return {value.py_func.__qualname__: len(value.signatures) for name, module in list(sys.modules.items()) if name.startswith("reasoning")
+            for value in vars(module).values() if isinstance(value, CPUDispatcher)}
+"""
+USE = """
+from tests.reasoning import test_inference, test_intervention, test_constraints, test_compile
+test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up()
+test_intervention.test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
+test_intervention.test_impact_is_what_a_cause_takes_down_whatever_is_seen_now()
+test_intervention.test_forces_in_both_directions_are_approximated_and_say_so(0)
+test_constraints.test_a_ruled_out_cause_no_longer_explains_the_symptom()
+test_compile.test_of_services_that_call_in_a_ring_the_weakest_way_is_left_out()
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_in_an_incident_that_was_not_prepared() -> None:
+    script = f"{COUNT}\nfrom reasoning.prepare import prepare\nprepare(lambda _: None)\nbefore = compiled()\n{USE}\nafter = compiled()\n"
+    run = _python(script + "print({name: (count, before.get(name)) for name, count in after.items() if count != before.get(name)})")
+    assert run.stdout.strip() == "{}", run.stderr
+
+
+@pytest.mark.slow
+def test_where_no_cache_can_be_written_the_code_is_compiled_for_the_process(tmp_path: Path) -> None:
+    nowhere = tmp_path / "file"
+    nowhere.write_text("a file, where a directory would be needed")
+    script = "from numba.core.caching import _CacheLocator\n_CacheLocator.ensure_cache_path = lambda self: (_ for _ in ()).throw(OSError('read-only'))\n"
+    run = _python(
+        script + "from reasoning.cycles import components\nimport numpy as np\nprint(components(2, np.array([0], np.int32), np.array([1], np.int32)))"
+    )
+    assert run.stdout.strip() == "[1 0]", run.stderr
+    run = _python(script + "import reasoning.native", NUMBA_CACHE_DIR=str(nowhere))
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.slow
+def test_prepare_tells_what_it_does() -> None:
+    run = subprocess.run([sys.executable, "-m", "reasoning.prepare"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stderr.splitlines() == ["Preparing the causal network.", "Preparing belief propagation.", "Preparing exact elimination."]
+
+
+def _python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **environment})
