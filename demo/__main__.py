@@ -22,6 +22,7 @@ from demo.verdict import Verdict
 RIGHT, WRONG, TROUBLE = 0, 1, 2
 WARM_UP = 300.0
 READY_WITHIN = 60.0
+ANSWER_WITHIN = 20.0
 WATCHABLE = 10.0  # event seconds per wall second, while somebody watches
 PLAIN_WIDTH = 120
 DAY_OF_RUNS = 1_767_600_000  # 2026-01-05 08:00 UTC: where nobody watches, a seed gives the same telemetry to the byte
@@ -83,7 +84,7 @@ class Demonstration:
         began = time.monotonic()
         with ExitStack() as stack:
             server = stack.enter_context(serving(ports, self._store))
-            client = stack.enter_context(WhenceClient(server.url))
+            client = stack.enter_context(WhenceClient(server.url, timeout=ANSWER_WITHIN))
             self._wait(client, server)
             self._introduce(ports, server)
             start = int(time.time()) // 60 * 60 - LONG_AGO if self._stays else DAY_OF_RUNS

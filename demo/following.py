@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from api.client import Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, WhatIf, WhenceClient
+from api.client import Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, ServerUnreachableError, WhatIf, WhenceClient
 from demo.processes import DemoError
 from demo.verdict import SECOND, Injection, Verdict, verdict_of
 
@@ -73,10 +73,12 @@ class Course:
     clock: Callable[[], float] = time.monotonic
     scene: Scene = field(default_factory=Scene)
     _visits: int = 0
+    _answered_at: float = 0.0
 
     def to_verdict(self) -> Verdict:
         """Follows the run until Whence has a verdict. Raises DemoError, ServerUnreachableError, QueryRefusedError."""
         moved_at, moved = self.clock(), (0, 0)
+        self._answered_at = moved_at
         while True:
             self.look()
             diagnosed = self.scene.diagnosis.at if self.scene.diagnosis is not None and self.scene.diagnosis.at is not None else 0
@@ -92,11 +94,18 @@ class Course:
             self.sleep(ASK_EVERY)
 
     def look(self) -> None:
-        """Sees what happened since and shows it. Raises DemoError."""
+        """Sees what happened since and shows it. Raises DemoError, ServerUnreachableError, QueryRefusedError."""
         self.check()
         for said in self.estate.take():
             self._note(said)
-        self.scene = replace(self.scene, diagnosis=self.client.diagnosis(first=6), incidents=self.client.incidents(first=50), calls=self._calls())
+        try:
+            diagnosis, incidents, calls = self.client.diagnosis(first=6), self.client.incidents(first=50), self._calls()
+        except ServerUnreachableError:
+            if self.clock() - self._answered_at > STALLED_AFTER:
+                raise
+            return  # busy with what the estate sends: it will answer the next time
+        self._answered_at = self.clock()
+        self.scene = replace(self.scene, diagnosis=diagnosis, incidents=incidents, calls=calls)
         self.audience.watch(self.scene)
 
     def _note(self, said: dict[str, Any]) -> None:
