@@ -38,7 +38,9 @@ class SpanRow:
 
     @property
     def timed_out(self) -> bool:
-        """The span's own error says that it waited too long."""
+        """The span failed and its own error says that it waited too long."""
+        if not self.failed:
+            return False
         code = self.attributes.get("rpc.response.status_code", "")
         text = (self.attributes.get("error.type", "") + code).lower()
         return "timeout" in text or "deadline" in text or code == GRPC_DEADLINE or any("timeout" in kind.lower() for kind in self.exceptions)

@@ -73,14 +73,31 @@ class WindowCounts:
     logs: Counter[tuple[EntityRef, str, bool]] = field(default_factory=Counter)
     samples: dict[tuple[EntityRef, str], list[float]] = field(default_factory=dict)
     links: set[tuple[EntityRef, str, EntityRef]] = field(default_factory=set)
+    endpoints: dict[Origin, EntityRef] = field(default_factory=dict)
 
     def request_count(self, ref: EntityRef) -> RequestCount:
         """The count of an entity, made on first use."""
-        return self.requests.setdefault(ref, RequestCount())
+        count = self.requests.get(ref)
+        if count is None:
+            count = self.requests[ref] = RequestCount()
+        return count
+
+    def endpoint(self, origin: Origin) -> EntityRef:
+        """The endpoint a request was sent to; it is part of its service."""
+        ref = self.endpoints.get(origin)
+        if ref is None:
+            service = origin.service
+            ref = self.endpoints[origin] = EntityRef("endpoint", service.cluster, service.namespace, f"{service.name} {origin.operation}")
+            self.links.add((ref, "part_of", service))
+        return ref
 
     def call_count(self, source: EntityRef, relation: str, target: EntityRef) -> CallCount:
         """The count of a relation, made on first use."""
-        return self.calls.setdefault((source, relation, target), CallCount())
+        key = (source, relation, target)
+        count = self.calls.get(key)
+        if count is None:
+            count = self.calls[key] = CallCount()
+        return count
 
 
 def network_path(source: EntityRef, target: EntityRef) -> EntityRef:
@@ -112,8 +129,7 @@ def count_segment(counts: WindowCounts, segment: Segment, speaks_itself: Callabl
 
 def _count_request(counts: WindowCounts, segment: Segment) -> None:
     service = segment.service
-    served = [service, EntityRef("endpoint", service.cluster, service.namespace, f"{service.name} {segment.origin.operation}")]
-    counts.links.add((served[1], "part_of", service))
+    served = [service, counts.endpoint(segment.origin)]
     if segment.entry.home.pod is not None:
         served.append(segment.entry.home.pod)
     own_time = segment.own_time

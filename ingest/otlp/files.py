@@ -100,7 +100,8 @@ def _message(path: Path, offset: int, body: bytes) -> Batch:
             continue
         if len(batch) and not refused.count:
             return batch
-        best = best or (batch if len(batch) else None)
+        # An export without rows is legal, whichever signal it was of.
+        best = best or (batch if len(batch) or not refused.count else None)
     if best is None:
         raise RecordingError(f"{path}: the message at byte {offset} is no OTLP export request.")
     return best
