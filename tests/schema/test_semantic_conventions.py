@@ -85,3 +85,8 @@ def test_every_family_is_covered(family: str) -> None:
 
 def test_a_name_in_force_counts_before_its_old_names() -> None:
     assert NAMES["server.address"].age < NAMES["net.peer.name"].age < NAMES["http.host"].age < NAMES["net.host.name"].age
+
+
+def test_the_documentation_lists_what_is_read_and_nothing_else() -> None:
+    page = Path(__file__).parents[2] / "docs" / "semantic-conventions.md"
+    assert set(re.findall(r"`([a-z0-9_.]+)`", page.read_text(encoding="utf-8"))) == READ | set(RENAMED)
