@@ -102,7 +102,7 @@ DATABASE_CONNECTION_SHARE = Attribute(
     (MetricSource("postgresql.backends", (), "postgresql.connection.max"), MetricSource("mysql.threads", (("kind", "connected"),), "mysql.connection.max")),
 )
 DATABASE_LOCK_WAITS = Attribute(
-    "lock_waits", "{wait}", Scale.AMOUNT, ("database",), _any("postgresql.locks.waiting", "mysql.innodb.row_lock_waits"), immaterial=1.0
+    "lock_waits", "{wait}", Scale.AMOUNT, ("database",), _any("postgresql.locks.waiting", "mysql.innodb.row_lock_waits"), immaterial=0.5
 )
 DATABASE_CPU_SHARE = Attribute("database_cpu_share", "1", Scale.SHARE, ("database",), _any("db.server.cpu.utilization"))
 HIT_RATIO = Attribute(

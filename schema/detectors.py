@@ -7,6 +7,7 @@ DETECTORS: dict[str, str] = {
     "slower_own": "time not spent waiting for callees is longer than the entity's own past",
     "failing": "a larger share of requests fails than in the past",
     "failing_own": "a larger share of requests fails without a failing callee",
+    "unanswered": "calls to the entity fail without having reached it",
     "behaving_differently": "operations do other things than before: calls, log lines, exceptions new or missing",
     "near_limit": "a share of a limit is far above its usual level",
     "below_usual": "a ratio is far below its usual level",

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 STRENGTH_VARIABLES: dict[str, str] = {
     "share_of_latency_excess": "share of the caller's excess time that this callee's excess accounts for, now",
+    "latency_growth": "the caller's excess time over its usual time, now",
     "share_of_error_excess": "share of the caller's excess failures in which a call to this callee failed, now",
     "share_of_requests": "share of the caller's requests that reach this callee",
     "share_of_time": "share of the caller's time spent waiting for this callee",
@@ -77,7 +78,10 @@ class RemedyRule:
 
 @dataclass(frozen=True, slots=True)
 class DefectRule:
-    """A way the kind fails by itself. `raised_by`: change kind -> factor on the prior for changes of the last hour."""
+    """A way the kind fails by itself. `raised_by`: change kind -> factor on the prior for changes of the last hour.
+
+    `only_with`: the relation an entity must be the source of to fail so (only who consumes can be a slow consumer); empty for none.
+    """
 
     name: str
     summary: str
@@ -85,6 +89,7 @@ class DefectRule:
     raised_by: Mapping[str, float]
     remedies: tuple[RemedyRule, ...]
     source: str
+    only_with: str = ""
 
 
 class Toward(StrEnum):

@@ -151,13 +151,13 @@ def _condition(name: str, node: _Node) -> ConditionRule:
     attribute = fields["attribute"].one_of("attribute", ATTRIBUTES) if "attribute" in fields else ""
     detector = fields["detector"].one_of("detector", DETECTORS) if "detector" in fields else ""
     rates = {
-        key: fields[key].probability() if key in fields else default for key, default in (("leak", 5e-4), ("false_positive", 0.005), ("false_negative", 0.1))
+        key: fields[key].probability() if key in fields else default for key, default in (("leak", 2e-5), ("false_positive", 0.005), ("false_negative", 0.1))
     }
     return ConditionRule(name, fields["summary"].text(), attribute, detector, **rates)
 
 
 def _defect(name: str, node: _Node) -> DefectRule:
-    fields = node.fields(("summary", "prior_per_hour", "causes", "remedies", "source"), ("raised_by",))
+    fields = node.fields(("summary", "prior_per_hour", "causes", "remedies", "source"), ("raised_by", "only_with"))
     changes = {kind.value: kind for kind in ChangeKind}
     raised = {}
     for change, factor in fields["raised_by"].items() if "raised_by" in fields else []:
@@ -167,7 +167,8 @@ def _defect(name: str, node: _Node) -> DefectRule:
     remedies = tuple(
         RemedyRule(**{key: each.text() for key, each in remedy.fields(("action", "effect", "risk")).items()}) for remedy in fields["remedies"].elements()
     )
-    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text())
+    only_with = fields["only_with"].one_of("relation", RELATION_KINDS) if "only_with" in fields else ""
+    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), only_with)
 
 
 def _links(cause: str, node: _Node, kind: str, conditions: Mapping[str, ConditionRule]) -> Iterator[CauseLink]:

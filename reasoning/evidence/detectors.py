@@ -1,4 +1,4 @@
-"""The detectors: streams in, judgements out. Each looks back over several ages, takes the best and pays for the choice.
+"""The detectors: streams in, judgements out. Each looks back over several ages, averages over them: the onset is hidden.
 
 Judgements are arrays over the streams asked for, nan in `ratio` where too little was seen or nothing lately: unknown is not absent.
 """
@@ -10,7 +10,7 @@ from math import log, log1p, sqrt
 
 import numpy as np
 
-from reasoning.evidence.likelihood import SHIFTS, above_usual, below_usual, coin, near_limit, shifted
+from reasoning.evidence.likelihood import FALLS, SHIFTS, above_usual, below_usual, coin, near_limit, shifted
 from reasoning.evidence.streams import CAPACITY, KEPT, MEMORY, SECOND, StreamTable
 from reasoning.native import compiled
 from schema.batches import Float64, Int64
@@ -95,10 +95,10 @@ def _reach(at: Int64, first: int, held: int, now: int, which: int) -> int:
 
 
 @compiled
-def _choose(best: float, looks: int, longest: float) -> float:
-    """The best of several looks pays for the choice; when none speaks for a change, the longest look counts."""
-    price = log(looks)
-    return best - price if best > price else min(best, longest)
+def _averaged(ratios: Float64, looks: int) -> float:
+    """Any of the looks may be the one since the onset, each as likely: log of the mean of the likelihood ratios."""
+    largest = ratios[:looks].max()
+    return float(largest + log(np.mean(np.exp(ratios[:looks] - largest))))
 
 
 @compiled
@@ -106,6 +106,7 @@ def _coins(
     at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, worth: float, sides: int,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
+    ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base_shown, base_trials = baseline[row, 0], baseline[row, 1]
@@ -113,7 +114,7 @@ def _coins(
             continue
         shown = trials = 0.0
         covered = looks = 0
-        best = longest = -np.inf
+        best = -np.inf
         for which in range(AGES.size):
             reach = _reach(at[row], first[row], held[row], now, which)
             if reach == covered and looks:
@@ -125,17 +126,18 @@ def _coins(
             covered = reach
             if trials < 3:
                 continue
-            looks += 1
-            longest = coin(shown, trials, base_shown, base_trials, worth)
+            each_ratio = coin(shown, trials, base_shown, base_trials, worth)
             if sides == 1 and shown * base_trials <= base_shown * trials:
-                longest = min(longest, 0.0)
-            if longest > best:
-                best = longest
+                each_ratio = min(each_ratio, 0.0)
+            ratios[looks] = each_ratio
+            looks += 1
+            if each_ratio > best:
+                best = each_ratio
                 onset[place] = now - AGES[which]
                 after[place] = shown / trials
                 count[place] = trials
         if looks:
-            ratio[place] = last[row] = _choose(best, looks, longest)
+            ratio[place] = last[row] = _averaged(ratios, looks)
             before[place] = base_shown / base_trials
 
 
@@ -144,6 +146,7 @@ def _means(
     at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, wander: float, sign: float,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
+    ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
@@ -153,7 +156,7 @@ def _means(
         variance = max(baseline[row, 2] / base - usual * usual, 0.0)
         n = total = 0.0
         covered = looks = 0
-        best = longest = -np.inf
+        best = -np.inf
         for which in range(AGES.size):
             reach = _reach(at[row], first[row], held[row], now, which)
             if reach == covered and looks:
@@ -163,15 +166,15 @@ def _means(
                 n += sums[row, slot, 0]
                 total += sums[row, slot, 1]
             covered = reach
-            looks += 1
             scale = sqrt(variance * (1 / n + 1 / base) + (wander * usual) ** 2 + 1e-12)
-            longest = shifted(sign * (total / n - usual), scale, SHIFTS * max(usual, 1e-6))
-            if longest > best:
-                best = longest
+            ratios[looks] = shifted(sign * (total / n - usual), scale, (SHIFTS if sign > 0.0 else FALLS) * max(usual, 1e-6))
+            looks += 1
+            if ratios[looks - 1] > best:
+                best = ratios[looks - 1]
                 onset[place] = now - AGES[which]
                 after[place] = total / n
                 count[place] = n
-        ratio[place] = last[row] = _choose(best, looks, longest)
+        ratio[place] = last[row] = _averaged(ratios, looks)
         before[place] = usual
 
 
@@ -181,6 +184,7 @@ def _durations(
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
     in_logs = np.log1p(SHIFTS)
+    ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
@@ -191,7 +195,7 @@ def _durations(
         variance_log = max(baseline[row, 4] / base - usual_log * usual_log, 0.0)
         n = total = total_log = 0.0
         covered = looks = 0
-        best = longest = -np.inf
+        best = -np.inf
         for which in range(AGES.size):
             reach = _reach(at[row], first[row], held[row], now, which)
             if reach == covered and looks:
@@ -204,21 +208,21 @@ def _durations(
             covered = reach
             if n < 3:
                 continue
-            looks += 1
             spread = 1 / n + 1 / base
             scale = sqrt(variance * spread + (WANDER_OF_MEAN * usual) ** 2 + SLOWEST_THAT_MATTERS**2)
             in_seconds = shifted(total / n - usual, scale, SHIFTS * usual)
             # What half a millisecond is in logarithms of this stream's durations.
             least_log = log1p(SLOWEST_THAT_MATTERS / usual)
             scale = sqrt(variance_log * spread + WANDER_OF_LOG**2 + least_log**2)
-            longest = max(in_seconds, shifted(total_log / n - usual_log, scale, in_logs)) - log(2.0)
-            if longest > best:
-                best = longest
+            ratios[looks] = max(in_seconds, shifted(total_log / n - usual_log, scale, in_logs)) - log(2.0)
+            looks += 1
+            if ratios[looks - 1] > best:
+                best = ratios[looks - 1]
                 onset[place] = now - AGES[which]
                 after[place] = total / n
                 count[place] = n
         if looks:
-            ratio[place] = last[row] = _choose(best, looks, longest)
+            ratio[place] = last[row] = _averaged(ratios, looks)
             before[place] = usual
 
 
@@ -241,6 +245,7 @@ def _levels(
     at: Int64, sums: Float64, first: Int64, held: Int64, middle: Float64, spread: Float64, last: Float64, rows: Int64, now: int, detector: Int64, floor: Float64,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
+    ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         state = detector[place] == NOT_READY
@@ -248,7 +253,7 @@ def _levels(
             continue
         total = 0.0
         covered = looks = 0
-        best = longest = -np.inf
+        best = -np.inf
         for which in range(AGES.size):
             reach = _reach(at[row], first[row], held[row], now, which)
             if reach == covered and looks:
@@ -256,14 +261,14 @@ def _levels(
             for each in range(covered, reach):
                 total += sums[row, (first[row] + held[row] - 1 - each) % CAPACITY, 0]
             covered = reach
-            looks += 1
             mean = total / covered
             scale = sqrt(spread[row] ** 2 / covered + floor[place] ** 2)
-            longest = _level_ratio(detector[place], mean, total, covered, middle[row], scale)
-            if longest > best:
-                best = longest
+            ratios[looks] = _level_ratio(detector[place], mean, total, covered, middle[row], scale)
+            looks += 1
+            if ratios[looks - 1] > best:
+                best = ratios[looks - 1]
                 onset[place] = now - AGES[which]
                 after[place] = total if detector[place] == INCREASED else mean
                 count[place] = covered
-        ratio[place] = last[row] = _choose(best, looks, longest)
+        ratio[place] = last[row] = _averaged(ratios, looks)
         before[place] = middle[row]

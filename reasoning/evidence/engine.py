@@ -16,10 +16,11 @@ from reasoning.evidence.behaviour import BehaviourStreams
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.relations import live_attributes
 from reasoning.evidence.state import EvidenceState
-from reasoning.evidence.streams import StreamTable
+from reasoning.evidence.streams import SECOND, StreamTable
 from reasoning.evidence.wording import observed
+from reasoning.network import Bool
 from schema.attributes import ATTRIBUTES
-from schema.batches import Int32, Int64
+from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, ConditionRule
 from schema.verdicts import ConditionRef, Finding
@@ -31,6 +32,7 @@ LOG_BINS = np.log(BIN_SECONDS)
 DURATION_OF_BINS = np.stack([np.ones_like(BIN_SECONDS), BIN_SECONDS, BIN_SECONDS**2, LOG_BINS, LOG_BINS**2], axis=1)
 DURATION_OF_BINS.setflags(write=False)
 WANDER_OF_DEMAND = 0.15
+STILL_THERE = 25 * SECOND
 WANDER_OF_COARSE_LOG = 0.15
 
 
@@ -42,7 +44,7 @@ class EvidenceSettings:
     least_windows: float = 6.0
     coin_worth: float = 100.0
     knee: float = 3.5
-    slope: float = 0.3
+    slope: float = 0.5
     streams: int = 500_000
 
 
@@ -90,8 +92,8 @@ class EvidenceEngine:
         requests = table.requests.astype(np.float64)
         for detector, counts in (("failing", table.errors), ("failing_own", table.own_errors)):
             self._coins.observe(self._rows(self._coins, entities, detector), now, np.column_stack([counts, requests]))
-        roots = np.sqrt(requests)
-        self._demand.observe(self._rows(self._demand, entities, "busier"), now, np.column_stack([np.ones_like(roots), roots, requests]))
+        self._observe_demand(now, entities, requests)
+        self._observe_demand(now, *self._silent_pods(now, entities))
         detailed = table.detailed
         for detector, histogram in (("slower", table.duration_histogram), ("slower_own", table.own_histogram)):
             self._slow(now, table.entity[detailed], detector, histogram[detailed])
@@ -99,6 +101,25 @@ class EvidenceEngine:
         if coarse.any():
             rows = self._rows(self._coarse_durations, table.entity[coarse].tolist(), "slower")
             self._coarse_durations.observe(rows, now, np.log(np.maximum(table.duration[coarse] / table.requests[coarse] / SECONDS, 1e-6))[:, None])
+
+    def _observe_demand(self, now: int, entities: list[int], requests: Float64) -> None:
+        roots = np.sqrt(requests)
+        judged = [self._demand.row((entity, "demand")) if self._has_rule(entity, "busier") or self._has_rule(entity, "quieter") else -1 for entity in entities]
+        self._demand.observe(np.array(judged, np.int64), now, np.column_stack([np.ones_like(roots), roots, requests]))
+
+    def _silent_pods(self, now: int, served: list[int]) -> tuple[list[int], Float64]:
+        """Pods that served before, still exist by other accounts, and serve nothing while their service does: their silence is a reading."""
+        busy = set(served)
+        silent = []
+        for key in self._demand.keys:
+            assert isinstance(key, tuple)
+            ref = self._graph.ref(key[0])
+            if key[0] in busy or ref.kind != "pod":
+                continue
+            pod, service = self._graph.entity(ref), self._graph.service_of(ref)
+            if pod is not None and pod.last_seen > now - STILL_THERE and service is not None and self._graph.find(service) in busy:
+                silent.append(key[0])
+        return silent, np.zeros(len(silent))
 
     def _slow(self, now: int, entity: Int32, detector: str, histogram: Int32) -> None:
         seen = histogram.any(axis=1)
@@ -129,8 +150,17 @@ class EvidenceEngine:
         sums[:, relations.ERRORS] = calls.errors
         keys = zip(calls.source.tolist(), kinds, calls.target.tolist(), strict=True)
         rows = np.array([self._relations.row(key) for key in keys], np.int64)
+        self._unanswered(now, calls, np.array([kind == "calls" for kind in kinds]), size)
         self._trust(rows, calls.source)
         self._relations.observe(rows, now, sums)
+
+    def _unanswered(self, now: int, calls: CallTable, counts: Bool, size: int) -> None:
+        """A failed call that the callee's own spans know nothing of never reached it."""
+        lost = np.minimum(calls.errors, calls.calls - calls.paired)
+        into = np.bincount(calls.target[counts], weights=calls.calls[counts], minlength=size)
+        missed = np.bincount(calls.target[counts], weights=lost[counts], minlength=size)
+        targets = np.flatnonzero(into)
+        self._coins.observe(self._rows(self._coins, targets.tolist(), "unanswered"), now, np.column_stack([missed[targets], into[targets]]))
 
     def _trust(self, rows: Int64, source: Int32) -> None:
         """A relation's past is as normal as its caller was."""

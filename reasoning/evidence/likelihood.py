@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import lgamma, log, log1p, pi, sqrt
+from math import exp, lgamma, log, log1p, pi, sqrt
 
 import numpy as np
 
@@ -13,8 +13,11 @@ JEFFREYS = 0.5
 FREEDOM = 4.0
 SHIFTS = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
 SHIFTS.setflags(write=False)
+FALLS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+FALLS.setflags(write=False)
 SPREAD_OF_SHIFT = 0.3
 LONGEST_TAIL = log(1000.0)
+HARMLESS_MOVE = 0.05
 
 
 @compiled
@@ -56,9 +59,13 @@ def shifted(deviation: float, scale: float, sizes: Float64) -> float:
 
 @compiled
 def near_limit(share: float, usual: float, scale: float) -> float:
-    """A share of a limit: density 3 share^2 if the limit is what matters, t round the usual level if not. Never for a share that fell."""
-    normal = student((share - usual) / scale) - log(scale)
-    ratio = 2.0 * log(max(min(share, 1.0), 0.01)) + log(3.0) - normal
+    """A share of a limit: density 6 share^5 if the limit is what matters. If not, t round the usual level, or now and then a move
+
+    to some other harmless level, the fuller the rarer (density 2 (1 - share)). Never for a share that fell.
+    """
+    filled = max(min(share, 0.99), 0.01)
+    normal = log(exp(student((share - usual) / scale)) / scale * (1.0 - HARMLESS_MOVE) + HARMLESS_MOVE * 2.0 * (1.0 - filled))
+    ratio = 5.0 * log(filled) + log(6.0) - normal
     return ratio if share > usual else min(ratio, 0.0)
 
 

@@ -34,6 +34,7 @@ def live_attributes(table: StreamTable, row: int, now: int, relation: str) -> di
     expected = usual * (requests / usual[REQUESTS])
     excess = sums[SOURCE_TIME] - expected[SOURCE_TIME]
     if excess > MATERIAL_EXCESS * expected[SOURCE_TIME]:
+        known["latency_growth"] = float(excess / max(expected[SOURCE_TIME], 1e-9))
         known["share_of_latency_excess"] = _share((sums[ANSWERED] - expected[ANSWERED]) / excess)
     failures = sums[SOURCE_ERRORS] - expected[SOURCE_ERRORS]
     if failures > max(LEAST_FAILURES, 0.01 * requests):

@@ -8,6 +8,7 @@ from reasoning.evidence.detectors import LEVEL_DETECTORS
 from schema.attributes import ATTRIBUTES, Scale
 
 SAMPLED = frozenset(LEVEL_DETECTORS)
+COUNTED = {"failing": "requests failed", "failing_own": "requests failed by themselves", "unanswered": "calls never reached it"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ def observed(detector: str, attribute: str, before: float, after: float, count: 
         return _sampled(attribute, before, after)
     if detector == "behaving_differently":
         return Observed(f"{event} in {after:.0%} of {count:.0f} requests, usually {before:.0%}", (after - before) * count, "{request}")
-    if detector in {"failing", "failing_own"}:
-        return Observed(f"{after:.1%} of {count:.0f} requests failed, usually {before:.1%}", (after - before) * count, "{request}")
+    if detector in COUNTED:
+        return Observed(f"{after:.1%} of {count:.0f} {COUNTED[detector]}, usually {before:.1%}", (after - before) * count, "{request}")
     if detector in {"busier", "quieter"}:
         # The streams hold square roots of counts, whose noise does not grow with the traffic.
         return Observed(f"{after**2 / max(before**2, 1e-9):.1f} times the usual requests", after**2 - before**2, "{request}")
