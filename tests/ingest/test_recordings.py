@@ -153,3 +153,10 @@ def test_a_binary_message_is_known_by_its_content(tmp_path: Path, message: Messa
     path.write_bytes(delimited([message]))
     (batch,) = read_recording([path])
     assert type(batch) is {ExportTraceServiceRequest: SpanBatch, ExportMetricsServiceRequest: MetricBatch, ExportLogsServiceRequest: LogBatch}[type(message)]
+
+
+@FORMS
+def test_an_export_without_rows_is_passed_over(tmp_path: Path, form: Form) -> None:
+    path = tmp_path / "one"
+    path.write_bytes(form([traces(1), ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(resource=CART)]), traces(2)]))
+    assert [len(batch) for batch in read_recording([path])] == [2, 2]
