@@ -34,11 +34,11 @@ First = Annotated[int, typer.Option("--first", min=1, max=100, help="How many.")
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 
 
-def main() -> int:
-    """Runs the command line and returns its exit code; what a user can act on is one line on stderr."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line (sys.argv if None) and returns its exit code; what a user can act on is one line on stderr."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(prog_name="whence", standalone_mode=False)
+        result = command.main(args=arguments, prog_name="whence", standalone_mode=False)
     except CommandError as trouble:
         tell(str(trouble))
         return trouble.code

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from api.render import paragraphs
+from api.render import paragraphs, say
 from api.terminal import CommandError, print_json, stdout_console
 from reasoning.examples import ExampleResult, run_example
 from schema.knowledge import WorkedExample
@@ -34,6 +34,6 @@ def render_examples(console: Console, version: str, results: Sequence[tuple[Work
     """Failed examples in full, the others counted."""
     failed = [(example, result) for example, result in results if not result.passed]
     for example, result in failed:
-        console.print(Text(f"{example.location}: {example.name}", style="bold red"))
+        say(console, Text(f"{example.location}: {example.name}", style="bold red"))
         paragraphs(console, [("found", result.detail)])
-    console.print(f"Knowledge {version}: {len(results) - len(failed)} of {len(results)} worked examples hold.")
+    say(console, f"Knowledge {version}: {len(results) - len(failed)} of {len(results)} worked examples hold.")

@@ -51,7 +51,7 @@ def described(entity: str) -> str:
 
 def heading(console: Console, text: str) -> None:
     """A line that stands out."""
-    console.print(Text(text, style="bold"))
+    say(console, Text(text, style="bold"))
 
 
 def paragraphs(console: Console, rows: Iterable[tuple[str, Text | str]], *, indent: int = 3) -> None:
@@ -64,7 +64,7 @@ def paragraphs(console: Console, rows: Iterable[tuple[str, Text | str]], *, inde
         grid.add_row("" if label == last else label, text)
         last = label
     if grid.row_count:
-        _print(console, Padding(grid, (0, 0, 0, indent)))
+        say(console, Padding(grid, (0, 0, 0, indent)))
 
 
 def columns(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
@@ -74,11 +74,11 @@ def columns(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]]
         table.add_column(name, justify="right" if place in right else "left", overflow="fold", no_wrap=place in right)
     for row in rows:
         table.add_row(*row)
-    _print(console, table)
+    say(console, table)
 
 
-def _print(console: Console, what: RenderableType) -> None:
-    """Without the blanks that fill a table's lines, which are in the way where text is piped or copied."""
+def say(console: Console, what: RenderableType) -> None:
+    """Prints without the blanks that fill lines, which are in the way where text is piped or copied."""
     for line in console.render_lines(what, pad=False):
         text = Text()
         for segment in line:

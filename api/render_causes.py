@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from api.client_results import Diagnosis, Effect, Impact, Incident, RootCause, WhatIf
-from api.render import columns, described, heading, moment, paragraphs, percent, span_of
+from api.render import columns, described, heading, moment, paragraphs, percent, say, span_of
 
 LIKELY = 0.05
 NAMED = 0.005
@@ -20,17 +20,17 @@ SHOWN = 8
 def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     """Likely causes in full, the others in a line each."""
     if diagnosis.at is None:
-        console.print("No window of telemetry has closed yet: nothing can be said.")
+        say(console, "No window of telemetry has closed yet: nothing can be said.")
         return
     if diagnosis.stale:
-        console.print(f"This diagnosis is not the latest possible: {diagnosis.stale}")
+        say(console, f"This diagnosis is not the latest possible: {diagnosis.stale}")
     likely = [cause for cause in diagnosis.root_causes if cause.probability >= LIKELY]
     if not likely:
-        console.print(f"{moment(diagnosis.at)}: no likely root cause. {_counted(len(diagnosis.symptoms), 'symptom')}.")
+        say(console, f"{moment(diagnosis.at)}: {_counted(len(diagnosis.symptoms), 'symptom')}, no root cause worth a look.")
         _symptoms(console, diagnosis)
         return
     exact = "" if diagnosis.exact else ", probabilities are approximate"
-    console.print(f"{moment(diagnosis.at)}: {_counted(len(likely), 'likely root cause')}, {_counted(len(diagnosis.symptoms), 'symptom')}{exact}.")
+    say(console, f"{moment(diagnosis.at)}: {_counted(len(diagnosis.symptoms), 'symptom')}, {_counted(len(likely), 'root cause')} worth a look{exact}.")
     for number, cause in enumerate(likely[:IN_FULL], start=1):
         console.print()
         _cause(console, number, cause, diagnosis.at)
@@ -43,14 +43,14 @@ def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         heading(console, "Ruled out")
         paragraphs(console, ((f"{each.defect} of {described(each.entity)}", each.because) for each in diagnosis.ruled_out[:SHOWN]), indent=0)
         if (more := len(diagnosis.ruled_out) - SHOWN) > 0:
-            console.print(f"and {more} more")
+            say(console, f"and {more} more")
 
 
 def _cause(console: Console, number: int, cause: RootCause, at: int) -> None:
     title = Text(f"{number}. ")
     title.append(f"{percent(cause.probability)} {cause.defect}", style="bold red" if cause.probability >= 0.5 else "bold")
     title.append(f" of {described(cause.entity)}")
-    console.print(title)
+    say(console, title)
     paragraphs(console, _told(cause, at))
 
 
@@ -89,7 +89,7 @@ def _symptoms(console: Console, diagnosis: Diagnosis) -> None:
 def render_incidents(console: Console, incidents: tuple[Incident, ...]) -> None:
     """Newest first, as given."""
     if not incidents:
-        console.print("No incidents.")
+        say(console, "No incidents.")
         return
     rows = (
         (each.state.lower(), moment(each.opened_at), span_of(each.closed_at - each.opened_at) if each.closed_at else "", percent(each.peak_probability),
@@ -104,25 +104,25 @@ def render_impact(console: Console, impact: Impact) -> None:
     name = impact.defect or impact.condition
     raised = [effect for effect in impact.effects if effect.after - effect.before >= 0.005]
     if not raised:
-        console.print(f"{name} of {described(impact.entity)} takes nothing down that is known.")
+        say(console, f"{name} of {described(impact.entity)} takes nothing down that is known.")
         return
-    console.print(f"If {name} of {described(impact.entity)} holds:")
+    say(console, f"If {name} of {described(impact.entity)} holds:")
     _effects(console, raised)
 
 
 def render_what_if(console: Console, answer: WhatIf, before: tuple[RootCause, ...] = ()) -> None:
     """The changes an intervention makes, largest first, and the root causes that would be left."""
     forced = ", ".join(f"{each.name} of {described(each.entity)} {'holds' if each.value else 'does not hold'}" for each in answer.interventions)
-    console.print(f"If {forced}:")
+    say(console, f"If {forced}:")
     changed = [effect for effect in answer.effects if abs(effect.after - effect.before) >= 0.005]
     if changed:
         _effects(console, changed)
     else:
-        console.print("nothing else changes by as much as 1 %.")
+        say(console, "nothing else changes by as much as 1 %.")
     left = [cause for cause in answer.causes if cause.probability >= LIKELY]
     known = {(cause.entity, cause.defect): cause.probability for cause in before}
     console.print()
-    console.print("Root causes then:" if left else "No root cause is likely then.")
+    say(console, "Root causes then:" if left else "No root cause is likely then.")
     if left:
         rows = ((percent(known[each.entity, each.defect]) if (each.entity, each.defect) in known else "", percent(each.probability),
                  f"{each.defect} of {described(each.entity)}") for each in left[:SHOWN])  # fmt: skip

@@ -7,12 +7,12 @@ from itertools import groupby
 from rich.console import Console
 
 from api.client_results import Relation, Topology
-from api.render import columns, described, heading, moment, place
+from api.render import columns, described, heading, moment, place, say
 
 
 def render_topology(console: Console, topology: Topology) -> None:
     """Kinds in ascending order; relations with traffic before those without."""
-    console.print(f"{moment(topology.at)}: {len(topology.entities)} entities, {len(topology.relations)} relations.")
+    say(console, f"{moment(topology.at)}: {len(topology.entities)} entities, {len(topology.relations)} relations.")
     for kind, members in groupby(sorted(topology.entities, key=lambda each: (each.kind, each.id)), key=lambda each: each.kind):
         console.print()
         heading(console, kind.replace("_", " "))
@@ -29,7 +29,7 @@ def render_topology(console: Console, topology: Topology) -> None:
         columns(console, head, (_row(relation) for relation in ordered), right=frozenset({3, 4, 5}))
     if topology.truncated:
         console.print()
-        console.print("There is more than is listed here: ask for one entity, or a smaller --depth.")
+        say(console, "There is more than is listed here: ask for one entity, or a smaller --depth.")
 
 
 def _row(relation: Relation) -> tuple[str, str, str, str, str, str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from api.instants import InstantError, parse_instant, write_instant
 from api.pipeline import Pipeline, PipelineSettings
-from api.render import columns, described, heading, moment, percent
+from api.render import columns, described, heading, moment, percent, say
 from api.terminal import CommandError, stdout_console, tell, write_line
 from ingest.errors import RecordingError
 from ingest.otlp.files import read_recording
@@ -27,6 +27,7 @@ SECOND = 1_000_000_000
 PATIENCE = 60 * SECOND
 END = 1 << 62
 TOLD = 5
+NAMED = 0.005
 OTLP_KEYS = (b"resourceSpans", b"resourceMetrics", b"resourceLogs")
 
 
@@ -91,10 +92,10 @@ def run_replay(paths: Sequence[Path], at: Sequence[str], knowledge: Path | None,
 
 def render_answer(console: Console, answer: Answer) -> None:
     """The likeliest root causes, a line each."""
-    causes = answer.diagnosis.root_causes[:TOLD]
+    causes = [cause for cause in answer.diagnosis.root_causes[:TOLD] if cause.probability >= NAMED]
     heading(console, moment(answer.at))
     if not causes:
-        console.print("No root cause is known.")
+        say(console, "No root cause worth a look.")
         return
     rows = (
         (percent(cause.probability), cause.cause.defect, described(str(cause.cause.entity)), moment(cause.onset) if cause.onset is not None else "")
