@@ -30,7 +30,8 @@ class GraphStore(Protocol):
     """Domain verbs over the persisted estate. All writes of one call are atomic: nobody ever reads half of them.
 
     The validity intervals of one thing never overlap: what is dated before its last interval began or ended takes effect there.
-    Whatever keeps a store from working raises StoreUnavailableError; the caller may try again.
+    A call names each thing once. Whatever keeps a store from working raises StoreUnavailableError, and the caller may try again:
+    a write that is repeated, its first acknowledgement lost, changes nothing more.
     """
 
     async def ensure_schema(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +120,37 @@ async def test_state_is_kept_by_name(store: GraphStore) -> None:
     await store.save_state("belief", b"2")
     assert await store.load_state("belief") == b"2"
     assert await store.load_state("other") is None
+
+
+async def test_a_write_that_is_repeated_changes_nothing_more(store: GraphStore) -> None:
+    await fill(store)
+    writes: list[Callable[[], Awaitable[None]]] = [
+        lambda: store.upsert_entities([entity(CART, 30, version="2"), entity(ORDERS, 30)]),
+        lambda: store.upsert_relations([relation(CALLS, 30), relation(RelationKey(CHECKOUT, "queries", ORDERS), 30)]),
+        lambda: store.touch([CART], [CALLS], 35),
+        lambda: store.expire([ORDERS], [CALLS], 40),
+        lambda: store.save_incidents([Incident("a", DefectRef(CART, "slow"), IncidentState.OPEN, 10, None, None, 0.5, 0.5, ())]),
+        lambda: store.save_state("belief", b"1"),
+    ]
+    for write in writes:
+        await write()
+        before = [await store.snapshot(at) for at in (None, 15, 32, 50)], list(await store.changes(0)), list(await store.incidents())
+        await write()
+        assert ([await store.snapshot(at) for at in (None, 15, 32, 50)], list(await store.changes(0)), list(await store.incidents())) == before
+
+
+async def test_what_comes_back_after_it_expired_was_not_there_in_between(store: GraphStore) -> None:
+    await fill(store)
+    await store.expire([ORDERS], [], 30)
+    await store.upsert_entities([entity(ORDERS, 40)])
+    assert [await store.get(ORDERS, at) is not None for at in (19, 20, 29, 30, 39, 40)] == [False, True, True, False, False, True]
+    assert [change.at for change in await store.changes(0) if change.entity == ORDERS] == [20, 30, 40]
+
+
+async def test_neighbours_of_the_past_are_those_of_then(store: GraphStore) -> None:
+    await fill(store)
+    await store.expire([], [QUERIES], 30)
+    assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2, at=25)).entities} == {CART, CHECKOUT, ORDERS}
+    assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2)).entities} == {CART, CHECKOUT}
+    assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2, at=15)).entities} == {CART, CHECKOUT}
+    assert (await store.neighbours(CHECKOUT, at=5)).entities == ()
