@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 
 from api.graphql.context import Context
+from api.graphql.diagnosis_pages import DiagnosisPages
 from api.graphql.door import GraphQLDoor, RefusedError, refused
 from api.graphql.entity_index import EntityIndex
 from api.graphql.limits import Limits
@@ -34,9 +35,9 @@ def build_application(
 ) -> FastAPI:
     """The application over a runtime. `received`: the OTLP receivers' counts, shown in /metrics; `clock`: seconds, for the deadline of a request."""
     limits = limits or Limits()
-    index = EntityIndex(runtime.pipeline.graph)
+    index, pages = EntityIndex(runtime.pipeline.graph), DiagnosisPages()
     whence = version("whence")
-    door = GraphQLDoor(lambda: Context(runtime, index, whence, limits.seconds, clock), limits)
+    door = GraphQLDoor(lambda: Context(runtime, index, pages, whence, limits.seconds, clock), limits)
     application = FastAPI(title="Whence", version=whence, docs_url=None, redoc_url=None, openapi_url=None)
     _add_graphql(application, door)
     _add_operations(application, runtime, received, door)

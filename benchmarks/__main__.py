@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo_faults, otlp_traces, store
+from benchmarks import demo_faults, graphql, otlp_traces, store
 from benchmarks.measure import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "otlp_traces": otlp_traces.run,
     "store": store.run,
+    "graphql": graphql.run,
     "demo_faults": demo_faults.run,
 }
 

@@ -175,9 +175,9 @@ class LiveGraph:
         for _ in range(depth):
             frontier = {end for place in frontier for key in self._touching(place) for end in (key.source, key.target)} - seen
             seen |= frontier
-        keys = {key for place in seen for key in self._outgoing.get(place, ()) if key.target in seen}
-        entities = tuple(self._entity(each, self._entities[each]) for each in sorted(seen))
-        return Snapshot(self.at, entities, tuple(self._relation(key, self._relations[key]) for key in sorted(keys)))
+        keys = [key for place in seen for key in self._outgoing.get(place, ()) if key.target in seen]
+        entities = tuple(self._entity(each, self._entities[each]) for each in sorted(seen, key=ENTITY_ORDER))
+        return Snapshot(self.at, entities, tuple(self._relation(key, self._relations[key]) for key in sorted(keys, key=RELATION_ORDER)))
 
     def snapshot(self) -> Snapshot:
         """The whole estate."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import strawberry
 
+from api.graphql.diagnosis_pages import DiagnosisPages
 from api.graphql.entity_index import EntityIndex
 from api.runtime import Runtime
 
@@ -17,6 +18,7 @@ class Context:
 
     runtime: Runtime
     index: EntityIndex
+    pages: DiagnosisPages
     version: str
     seconds: float
     clock: Callable[[], float]

@@ -25,11 +25,11 @@ First = Annotated[int, strawberry.argument(description="How many, from the most 
 
 
 def resolve_diagnosis(info: Info, at: At = None, first: First = 20) -> Diagnosis:
-    return Diagnosis.of(_diagnosis(info.context, at), bounded(first, PAGE))
+    return info.context.pages.page(_diagnosis(info.context, at), bounded(first, PAGE))
 
 
 def resolve_root_causes(info: Info, at: At = None, first: First = 20) -> list[RootCause]:
-    return [RootCause.of(cause) for cause in _diagnosis(info.context, at).root_causes[: bounded(first, PAGE)]]
+    return info.context.pages.page(_diagnosis(info.context, at), bounded(first, PAGE)).root_causes
 
 
 async def resolve_incidents(info: Info, state: IncidentState | None = None, first: First = 20) -> list[Incident]:
@@ -78,7 +78,7 @@ async def resolve_diagnoses(info: Info, first: First = 10) -> AsyncGenerator[Dia
     async with aclosing(cast("AsyncGenerator[verdicts.Diagnosis, None]", info.context.runtime.diagnoses())) as news:
         try:
             async for diagnosis in news:
-                yield Diagnosis.of(diagnosis, size)
+                yield info.context.pages.page(diagnosis, size)
         except TooManySubscribersError as trouble:
             raise UserError(Code.TOO_MANY_SUBSCRIBERS, f"{trouble}") from None
 

@@ -89,15 +89,13 @@ class Relation:
     statistics: RelationStatistics | None = strawberry.field(description="Null where no requests travel or none were seen lately.")
 
     @classmethod
-    def of(cls, relation: EstateRelation, names: dict[EntityRef, strawberry.ID]) -> Relation:
-        """From the graph's value. `names`: the identities as text, filled on the way."""
+    def of(cls, relation: EstateRelation) -> Relation:
+        """From the graph's value."""
         key = relation.key
-        source = names.get(key.source) or names.setdefault(key.source, strawberry.ID(f"{key.source}"))
-        target = names.get(key.target) or names.setdefault(key.target, strawberry.ID(f"{key.target}"))
         return cls(
-            source=source,
+            source=strawberry.ID(f"{key.source}"),
             kind=key.kind,
-            target=target,
+            target=strawberry.ID(f"{key.target}"),
             sources=list(relation.sources),
             confidence=float(relation.confidence),
             first_seen=Instant(relation.first_seen),
@@ -148,5 +146,4 @@ def entities_of(entities: Sequence[EstateEntity], graph: LiveGraph) -> list[Enti
 
 def relations_of(relations: Sequence[EstateRelation]) -> list[Relation]:
     """Fills a page."""
-    names: dict[EntityRef, strawberry.ID] = {}
-    return [Relation.of(relation, names) for relation in relations]
+    return [Relation.of(relation) for relation in relations]

@@ -8,6 +8,7 @@ from typing import Any
 from strawberry.types import ExecutionResult
 
 from api.graphql.context import Context
+from api.graphql.diagnosis_pages import DiagnosisPages
 from api.graphql.entity_index import EntityIndex
 from api.graphql.schema import GraphQLSchema, make_schema
 from api.runtime import Runtime
@@ -15,7 +16,7 @@ from api.runtime import Runtime
 
 def context_of(runtime: Runtime, seconds: float = 10.0) -> Context:
     """A clock that stands still: no deadline is ever met."""
-    return Context(runtime, EntityIndex(runtime.pipeline.graph), "1.2.3", seconds, lambda: 0.0)
+    return Context(runtime, EntityIndex(runtime.pipeline.graph), DiagnosisPages(), "1.2.3", seconds, lambda: 0.0)
 
 
 async def execute(runtime: Runtime, query: str, variables: dict[str, Any] | None = None, schema: GraphQLSchema | None = None) -> ExecutionResult:

@@ -223,7 +223,7 @@ def test_the_nearest_entities_are_kept_and_no_relation_loses_an_end() -> None:
 
 
 def test_a_context_pins_no_snapshot() -> None:
-    assert set(Context.__dataclass_fields__) == {"runtime", "index", "version", "seconds", "clock"}
+    assert set(Context.__dataclass_fields__) == {"runtime", "index", "pages", "version", "seconds", "clock"}
 
 
 async def test_introspection_answers_what_graphiql_asks(runtime: Runtime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from graphql import parse
@@ -137,7 +138,7 @@ async def test_an_execution_past_its_time_is_stopped(runtime: Runtime) -> None:
     estate.believe(runtime, estate.diagnosis(causes=50))
     ticks = iter(range(10_000))
     context = context_of(runtime, seconds=0.5)
-    late = type(context)(context.runtime, context.index, context.version, context.seconds, lambda: float(next(ticks)))
+    late = replace(context, clock=lambda: float(next(ticks)))
     result = await make_schema().execute("{ rootCauses { entity evidence { observed } } }", context_value=late)
     assert result.data is None
     assert [(error.extensions or {}).get("code") for error in result.errors or ()] == ["DEADLINE_EXCEEDED"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from api.graphql.diagnosis_pages import DiagnosisPages
 from api.runtime import Runtime
 from reasoning.errors import InconsistentEvidenceError
 from schema.verdicts import IncidentState
@@ -85,6 +86,14 @@ async def test_the_diagnosis_of_an_instant_is_the_last_that_was_made_by_then(run
     assert len(answer["diagnosis"]["rootCauses"]) == len(answer["rootCauses"]) == 1
     assert len((await ask(runtime, query % (("2026-01-05T08:05:35Z",) * 2)))["rootCauses"]) == 2
     assert "2026-01-05T08:05:30Z" in await refused(runtime, '{ diagnosis(at: "2026-01-05T08:05:29Z") { at } }', "NOT_FOUND")
+
+
+async def test_a_new_diagnosis_takes_the_place_of_the_last_one_at_once(runtime: Runtime) -> None:
+    pages = DiagnosisPages()
+    older, newer = estate.diagnosis(30, causes=5), estate.diagnosis(35, causes=5)
+    assert pages.page(older, 2) is pages.page(older, 2)
+    assert [len(pages.page(older, size).root_causes) for size in (1, 3, 2)] == [1, 3, 2]
+    assert (pages.page(newer, 2).at, pages.page(older, 2).at) == (estate.at(35), estate.at(30))
 
 
 async def test_incidents_come_newest_first_and_by_state(runtime: Runtime) -> None:
