@@ -7,11 +7,19 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from graph.live import LiveGraph
 from reasoning.belief_propagation import propagate
 from reasoning.cycles import feedback_links
+from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
 from reasoning.network import CausalNetwork, network_of, strongest_paths
-from schema.batches import Float64
+from schema.batches import Float64, Int32
+from schema.identity import EntityRef
+from schema.loader import load_knowledge
+from schema.windows import DURATION_BINS, BehaviourTable, CallTable, LogTable, RequestTable, SampleTable, TelemetryWindow
+
+WINDOW = 5_000_000_000
+WINDOWS = 12
 
 
 def prepare(tell: Callable[[str], None]) -> None:
@@ -22,11 +30,35 @@ def prepare(tell: Callable[[str], None]) -> None:
 
 
 def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
+    yield "the detectors", _first_windows
     network, evidence = _small_estate()
     ring = np.array([0, 1], np.int32)
     yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
     yield "belief propagation", lambda: propagate(network, evidence, np.ones(len(network), np.bool_))
     yield "exact elimination", lambda: posteriors(network, evidence)
+
+
+def _first_windows() -> None:
+    """A service, its database and a sample, for as many windows as a baseline takes to judge."""
+    knowledge, graph = load_knowledge(), LiveGraph()
+    service, database = (graph.intern(EntityRef(kind, "", "", "first")) for kind in ("service", "database"))
+    engine = EvidenceEngine(knowledge, graph)
+    for number in range(1, WINDOWS + 1):
+        engine.observe(_window(number, np.array([service, database], np.int32)))
+
+
+def _window(number: int, entities: Int32) -> TelemetryWindow:
+    one, counts, bins = entities[:1], np.full(2, 50), np.zeros((2, DURATION_BINS), np.int32)
+    bins[:, number % 8] = 50
+    requests = RequestTable(entities, counts, counts // 10, counts // 10, counts, counts, bins, bins, np.array([True, False]))
+    nothing, first = np.zeros(1, np.int32), counts[:1]
+    calls = CallTable(("queries",), one, nothing, entities[1:], first, first, first, first, first, first, first, first, first, first, bins[:1], bins[:1])
+    shares = np.array([0.5])
+    shares.setflags(write=False)
+    behaviour = BehaviourTable(("go", "logged"), one, nothing - 1, nothing, nothing + 1, np.array([False]), nothing - 1, shares, shares * 100.0)
+    samples = SampleTable(("worker_use_share",), one, nothing, first, shares, shares, shares)
+    logs = LogTable((), one[:0], one[:0], np.zeros(0, np.bool_), counts[:0])
+    return TelemetryWindow((number - 1) * WINDOW, number * WINDOW, requests, calls, behaviour, samples, logs, ())
 
 
 def _small_estate() -> tuple[CausalNetwork, Float64]:

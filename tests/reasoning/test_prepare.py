@@ -51,7 +51,12 @@ def test_where_no_cache_can_be_written_the_code_is_compiled_for_the_process(tmp_
 @pytest.mark.slow
 def test_prepare_tells_what_it_does() -> None:
     run = subprocess.run([sys.executable, "-m", "reasoning.prepare"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stderr.splitlines() == ["Preparing the causal network.", "Preparing belief propagation.", "Preparing exact elimination."]
+    assert run.stderr.splitlines() == [
+        "Preparing the detectors.",
+        "Preparing the causal network.",
+        "Preparing belief propagation.",
+        "Preparing exact elimination.",
+    ]
 
 
 def _python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
