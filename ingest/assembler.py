@@ -16,7 +16,6 @@ from ingest.observations import topology_delta
 from ingest.rows import LogRow, SpanRow, log_rows, span_rows
 from ingest.samples import SampleReader, point_rows, sample_table
 from ingest.tables import WindowCounts, behaviour_table, call_table, count_behaviour, count_segment, log_table, request_table
-from ingest.templates import log_template
 from ingest.trace_table import TraceTable
 from ingest.traces import segments_of
 from schema.batches import Batch, LogBatch, MetricBatch, Resource, SpanBatch
@@ -149,7 +148,7 @@ class WindowAssembler:
         self._count_traces(counts, self._spans(buffer, homes), records, end)
         for record in records:
             if record.home.service is not None:
-                counts.logs[record.home.service, log_template(record.text), record.is_error] += 1
+                counts.logs[record.home.service, record.template, record.is_error] += 1
         self._samples.read(sorted(row for batch, rows in buffer.points for row in point_rows(batch, rows)), counts)
         delta = topology_delta(end, homes.values(), counts)
         versions = self._versions(delta)

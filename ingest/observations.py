@@ -11,7 +11,7 @@ from schema.identity import EntityRef
 
 SECOND = 1_000_000_000
 TRACES, METRICS, RESOURCE = "otlp.traces", "otlp.metrics", "otlp.resource"
-CONFIDENCE = {"paired": 0.99, "client": 0.9, "service_graph": 0.8, "resource": 0.99, "implied": 0.99}
+CONFIDENCE = {"answered": 0.99, "client": 0.9, "service_graph": 0.8, "resource": 0.99, "implied": 0.99}
 
 
 def topology_delta(end: int, homes: Iterable[ResolvedResource], counts: WindowCounts) -> TopologyDelta:
@@ -44,5 +44,5 @@ def _entities(home: ResolvedResource) -> list[EntityRef]:
 
 
 def _travelled(key: RelationKey, count: CallCount, end: int) -> RelationObservation:
-    how = "service_graph" if not count.traced else "paired" if count.gaps else "client"
+    how = "service_graph" if not count.traced else "answered" if count.answered else "client"
     return RelationObservation(key, TRACES if count.traced else METRICS, end, CONFIDENCE[how], count.calls, count.errors, sum(count.durations) / SECOND)

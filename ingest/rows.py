@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graph.resolver import ResolvedResource
+from ingest.templates import log_template
 from schema.batches import Int32, LogBatch, Resource, SpanBatch, SpanKind, StatusCode
 
 ERROR_SEVERITY = 17
@@ -55,6 +56,7 @@ class LogRow:
     text: str
     severity: int
     span: tuple[int, int]
+    template: str
     home: ResolvedResource = field(compare=False)
     resource: Resource = field(compare=False)
     attributes: Mapping[str, str] = field(compare=False)
@@ -86,10 +88,21 @@ def span_rows(batch: SpanBatch, rows: Sequence[int], homes: Mapping[int, Resolve
 def log_rows(batch: LogBatch, rows: Sequence[int], homes: Mapping[int, ResolvedResource]) -> list[LogRow]:
     """The chosen rows of a batch. `homes`: by place in the batch's resources."""
     strings = batch.strings
+    templates = {place: log_template(strings[place]) for place in set(batch.body[rows].tolist())}
     columns = (batch.time, batch.severity, batch.trace_high, batch.trace_low, batch.span_id, batch.body, batch.resource)
     table = zip(*(column[rows].tolist() for column in columns), _attributes(strings, batch.attributes, rows), strict=True)
     return [
-        LogRow(time, str(homes[home].service or ""), strings[body], severity, (high << 64 | low, span), homes[home], batch.resources[home], held)
+        LogRow(
+            time=time,
+            service=str(homes[home].service or ""),
+            text=strings[body],
+            severity=severity,
+            span=(high << 64 | low, span),
+            template=templates[body],
+            home=homes[home],
+            resource=batch.resources[home],
+            attributes=held,
+        )
         for time, severity, high, low, span, body, home, held in table
     ]
 

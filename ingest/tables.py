@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ingest.otlp.columns import Strings, frozen
 from ingest.rows import LogRow
-from ingest.templates import log_template
 from ingest.traces import Call, Origin, Segment
 from schema.identity import EntityRef
 from schema.windows import DURATION_BINS, BehaviourTable, CallTable, LogTable, RequestTable, duration_bin
@@ -57,6 +56,7 @@ class CallCount:
     gaps: list[int] = field(default_factory=list)
     carrying: int = 0
     failed_source: int = 0
+    answered: int = 0  # by a span of the target
     traced: bool = True
 
 
@@ -151,6 +151,7 @@ def _count_call(count: CallCount, call: Call) -> None:
     count.calls += 1
     count.errors += call.failed
     count.timeouts += call.timed_out
+    count.answered += call.served is not None
     count.durations.append(call.end - call.start)
     if call.client is not None and call.served is not None and call.waits:
         count.target_duration += call.served.duration
@@ -185,7 +186,7 @@ def _events(counts: WindowCounts, segment: Segment, logs: Mapping[int, list[LogR
             events[f"exception {kind}"] += 1
             counts.errors.add(f"exception {kind}")
         for record in logs.get(span.id, ()):
-            event = f"log {log_template(record.text)}"
+            event = f"log {record.template}"
             events[event] += 1
             if record.is_error:
                 counts.errors.add(event)

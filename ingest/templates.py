@@ -7,11 +7,11 @@ import re
 WORDS = 12
 _SPLIT = re.compile(r"[\[\](){}<>,;=\"']+")
 _DIGIT = re.compile(r"\d")
-_LOCATION = re.compile(r"^[A-Za-z_][\w.$\[/-]*[#:]\d{1,5}$")
+_LOCATION = re.compile(r"^[A-Za-z_][\w.$\[/-]*(#|\.[A-Za-z]{1,5}:)\d{1,5}$")
 
 
 def log_template(text: str) -> str:
-    """The leading words without digits of a log line; source locations such as `Class#12` stay whole."""
+    """The leading words without digits of a log line; source locations such as `Class#12` and `main.go:12` stay whole."""
     kept: list[str] = []
     for token in text[:400].split():
         if _LOCATION.match(token):

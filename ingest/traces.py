@@ -127,7 +127,10 @@ def operation_of(entry: SpanRow) -> str:
 
 
 def _is_entry(span: SpanRow, parent: SpanRow | None) -> bool:
-    return span.kind in INCOMING or parent is None or parent.home.service != span.home.service
+    if parent is None or parent.home.service != span.home.service:
+        return True
+    # A server span right below another of the same service is the same request, seen by two instrumentations.
+    return span.kind == SpanKind.CONSUMER or (span.kind == SpanKind.SERVER and parent.kind != SpanKind.SERVER)
 
 
 def _segment(entry: SpanRow, service: EntityRef, caller: Origin | None, peer_of: PeerOf) -> Segment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schema.identity import EntityRef
-from tests.ingest.telemetry import CLIENT, CONSUMER, INTERNAL, PRODUCER, SECOND, Estate, batch, service, span
+from tests.ingest.telemetry import ANY, CLIENT, CONSUMER, INTERNAL, PRODUCER, SECOND, Estate, batch, service, span
 
 FRONT, CART, STOCK = service("front"), service("cart"), service("stock")
 ORDERS_TOPIC = EntityRef("topic", "c1", "", "orders")
@@ -184,6 +184,25 @@ def test_a_service_that_calls_itself_waits_but_has_no_edge_to_itself() -> None:
     estate.send(batch(span("front", 1, 0, 1.0, 2.0), span("front", 2, 1, 1.1, 1.9, CLIENT), span("front", 3, 2, 1.2, 1.8)), MUCH_LATER)
     assert estate.calls() == {}
     assert estate.requests(FRONT)["own"] == pytest.approx(0.8 * SECOND)
+
+
+def test_two_instrumentations_of_one_request_make_one_request() -> None:
+    estate = Estate()
+    estate.send(
+        batch(span("front", 1, 0, 1.0, 2.0), span("front", 2, 1, 1.1, 1.9), span("front", 3, 2, 1.2, 1.8, CLIENT), span("cart", 4, 3, 1.3, 1.7)), MUCH_LATER
+    )
+    assert estate.requests(FRONT)["requests"] == 1
+    assert estate.calls()[FRONT, "calls", CART]["paired"] == 1
+
+
+def test_spans_of_no_kind_are_cut_where_the_service_changes() -> None:
+    estate = Estate()
+    estate.send(batch(span("front", 1, 0, 1.0, 2.0, ANY), span("front", 2, 1, 1.1, 1.8, ANY), span("cart", 3, 2, 1.2, 1.6, ANY, failed=True)), MUCH_LATER)
+    call = estate.calls()[FRONT, "calls", CART]
+    assert (call["calls"], call["errors"], call["duration"], call["paired"]) == (1, 1, 0.4 * SECOND, 0)
+    assert estate.requests(FRONT)["own"] == pytest.approx(0.6 * SECOND)
+    (relation,) = estate.graph.relations(source=FRONT, kind="calls")
+    assert relation.confidence == pytest.approx(0.99)
 
 
 def test_senders_of_the_old_conventions_are_understood() -> None:
