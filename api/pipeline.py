@@ -42,13 +42,14 @@ class Pipeline:
         settings = settings or PipelineSettings()
         self.knowledge = knowledge
         self.graph = LiveGraph(limits=settings.graph)
-        resolver = Resolver(default_cluster=settings.default_cluster)
-        self.assembler = WindowAssembler(self.graph, resolver, settings=settings.assembler)
+        self.resolver = Resolver(default_cluster=settings.default_cluster)
+        self.assembler = WindowAssembler(self.graph, self.resolver, settings=settings.assembler)
         self.reasoner = Reasoner(knowledge, self.graph, settings.reasoner)
 
     def restore(self, snapshot: Snapshot, incidents: tuple[Incident, ...]) -> None:
         """Takes over what a store remembers, before the first batch."""
         self.graph.restore(snapshot)
+        self.resolver.restore(snapshot)
         self.reasoner.restore(incidents)
 
     def add(self, batch: Batch) -> None:
