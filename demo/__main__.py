@@ -23,7 +23,7 @@ RIGHT, WRONG, TROUBLE = 0, 1, 2
 WARM_UP = 300.0
 READY_WITHIN = 60.0
 ANSWER_WITHIN = 20.0
-WATCHABLE = 10.0  # event seconds per wall second, while somebody watches
+WATCHABLE = 4.0  # event seconds per wall second, while somebody watches
 PLAIN_WIDTH = 120
 DAY_OF_RUNS = 1_767_600_000  # 2026-01-05 08:00 UTC: where nobody watches, a seed gives the same telemetry to the byte
 LONG_AGO = 600
@@ -135,9 +135,16 @@ def _addresses(url: str) -> str:
     return f"GraphiQL  {url}/graphql   (open it in a browser; GraphQL clients use the same address)\nMetrics   {url}/metrics\nCtrl-C ends the demo.\n"
 
 
+def command() -> typer.Typer:
+    """The command line."""
+    application = typer.Typer(add_completion=False)
+    application.command()(main)
+    return application
+
+
 def _code(verdict: Verdict) -> int:
     return RIGHT if verdict.correct else WRONG
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command()(prog_name="whence demo")

@@ -96,7 +96,9 @@ def _effects(title: str, effects: Sequence[Effect], *, rising: bool) -> Iterator
 
 
 def _remedies(causes: Sequence[RootCause]) -> Iterator[Text]:
-    lines = [Text.assemble((each.action, "bold"), f" {each.effect}", (f" Risk: {each.risk}", "dim")) for each in (causes[0].remedies if causes else ())]
+    lines = []
+    for each in causes[0].remedies if causes else ():
+        lines += [Text(each.action, "green"), Text(f"  {each.effect}"), Text(f"  Risk: {each.risk}", "dim")]
     yield from _titled("What would fix it", lines)
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 import opentelemetry.semconv._incubating.attributes as incubating
 import opentelemetry.semconv.attributes as stable
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint, NumberDataPoint
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.demo.living import SECOND, START, Run, SentSpan, live
@@ -121,8 +122,9 @@ def test_failures_have_a_type_and_a_status() -> None:
 def test_cumulative_counters_never_fall_except_by_a_restart(leaking: Run) -> None:
     series: dict[tuple[object, ...], list[tuple[int, int, float]]] = defaultdict(list)
     for resource, metric in leaking.metrics:
-        numbers = [(point, point.as_double or float(point.as_int)) for point in metric.sum.data_points if metric.sum.is_monotonic]
-        for point, value in (*numbers, *((point, float(point.count)) for point in metric.histogram.data_points)):
+        points: list[tuple[NumberDataPoint | HistogramDataPoint, float]] = [(point, float(point.count)) for point in metric.histogram.data_points]
+        points += [(point, point.as_double or float(point.as_int)) for point in metric.sum.data_points if metric.sum.is_monotonic]
+        for point, value in points:
             key = (metric.name, *sorted(resource.items()), *sorted((pair.key, str(pair.value)) for pair in point.attributes))
             series[key].append((point.time_unix_nano, point.start_time_unix_nano, value))
     assert len(series) > 50
