@@ -50,11 +50,12 @@ class _Use:
 
 @dataclass(slots=True)
 class _Reading:
-    """What one window's points add up to. `parts`: the increases that make a ratio, by role."""
+    """What one window's points add up to. `parts`: the increases that make a ratio, by role; `series`: the last value of each, to be summed."""
 
     counts: WindowCounts
     values: defaultdict[tuple[EntityRef, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     parts: defaultdict[tuple[EntityRef, str], defaultdict[str, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
+    series: defaultdict[tuple[EntityRef, str], dict[tuple[str, Pairs], float]] = field(default_factory=lambda: defaultdict(dict))
 
 
 class SampleReader:
@@ -93,6 +94,8 @@ class SampleReader:
         for key, parts in reading.parts.items():
             if (whole := parts["value"] + parts["complement"]) > 0:
                 reading.values[key].append(parts["value"] / whole)
+        for key, summed in reading.series.items():
+            reading.values[key].append(sum(summed.values()))
         self._count_failures(reading.values, counts)
         counts.samples = {key: each for key, each in reading.values.items() if key[1] != SUCCESS_RATIO.name and each}
 
@@ -121,7 +124,9 @@ class SampleReader:
                 reading.parts[key][use.role] += max(increase, 0.0)
             else:
                 value = self._value(use, point, ref, increase, number)
-                if value is not None:
+                if value is not None and use.attribute.summed:
+                    reading.series[key][point.owner, point.attributes] = value
+                elif value is not None:
                     reading.values[key].append(value)
 
     def _value(self, use: _Use, point: PointRow, ref: EntityRef, increase: float, number: float) -> float | None:

@@ -72,7 +72,7 @@ class GrpcReceiver:
             try:
                 if len(body) > LARGEST_MESSAGE:
                     await self._refuse_too_large(signal, len(body), context)
-                answer = await accept(signal, parse_protobuf(signal, body), self._sink, self.counts)
+                answer = await accept(signal, parse_protobuf, body, self._sink, self.counts)
             except RequestError as error:
                 self.counts.refused_requests[signal.name, error.reason] += 1
                 await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, status_of(str(error)))

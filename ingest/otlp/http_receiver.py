@@ -44,8 +44,7 @@ def _export(signal: Signal, sink: Sink, counts: ReceiverCounts) -> Callable[[Req
         try:
             if media_type not in PARSERS:
                 raise _HttpError(415, "unsupported_media_type", f"Content-Type {media_type[:80]!r} is not read here: send {PROTOBUF} or {JSON}.")
-            message = PARSERS[media_type](signal, await _body(request))
-            return _answer(200, media_type, await accept(signal, message, sink, counts))
+            return _answer(200, media_type, await accept(signal, PARSERS[media_type], await _body(request), sink, counts))
         except RequestError as error:
             counts.refused_requests[signal.name, error.reason] += 1
             return _answer(error.status if isinstance(error, _HttpError) else 400, media_type, status_of(str(error)))
