@@ -35,7 +35,7 @@ class DiagnosisHub:
         self._wake()
 
     def close(self) -> None:
-        """Ends every subscription."""
+        """Ends every subscription once it told the latest diagnosis."""
         self._closed = True
         self._wake()
 
@@ -48,11 +48,13 @@ class DiagnosisHub:
         self._waiting.add(news)
         told: Diagnosis | None = None
         try:
-            while not self._closed:
+            while True:
                 if self._latest is not None and self._latest is not told:
                     told = self._latest
                     yield told
                     continue
+                if self._closed:
+                    return
                 news.clear()
                 await news.wait()
         finally:
