@@ -18,6 +18,7 @@ from ingest.samples import SampleReader, point_rows, sample_table
 from ingest.tables import WindowCounts, behaviour_table, call_table, count_behaviour, count_segment, log_table, request_table
 from ingest.trace_table import TraceTable
 from ingest.traces import segments_of
+from ingest.watermark import Watermark
 from schema.batches import Batch, LogBatch, MetricBatch, Resource, SpanBatch
 from schema.identity import EntityRef
 from schema.windows import Change, ChangeKind, TelemetryWindow
@@ -39,13 +40,14 @@ VERSION = "service.version"
 class AssemblerSettings:
     """Times in seconds of event time. `rows`: how many rows may wait in open windows; `pending`: spans and records that wait for their request.
 
-    `skew_seconds`: how much later than its caller a callee may end, by clocks that differ.
+    `leap_seconds`: how far ahead of the others one batch may move the watermark. `skew_seconds`: how much later than its caller a callee may end, by clocks that differ.
     """
 
     window_seconds: float = 5.0
     lateness_seconds: float = 5.0
     trace_patience_seconds: float = 30.0
     skew_seconds: float = 0.2
+    leap_seconds: float = 3600.0
     rows: int = 2_000_000
     pending: int = 1_000_000
 
@@ -81,7 +83,7 @@ class WindowAssembler:
         self._settings = settings
         self._buffers: dict[int, _Buffer] = {}
         self._rows = 0
-        self._latest = 0
+        self._watermark = Watermark(lateness=int(settings.lateness_seconds * SECOND), leap=int(settings.leap_seconds * SECOND))
         self._closed_until = 0
         self._traces = TraceTable(patience=int(settings.trace_patience_seconds * SECOND), skew=int(settings.skew_seconds * SECOND), limit=settings.pending)
         self._samples = SampleReader(resolver)
@@ -97,17 +99,17 @@ class WindowAssembler:
     @property
     def watermark(self) -> int:
         """Event time up to which telemetry is taken to be complete."""
-        return self._latest - int(self._settings.lateness_seconds * SECOND)
+        return self._watermark.time
 
     def add(self, batch: Batch) -> None:
         """Takes a batch; rows of closed windows are late, rows beyond the bound are refused, both counted."""
         times = batch.end if isinstance(batch, SpanBatch) else batch.time
         if not len(times):
             return
+        self._watermark.observe(times)
         windows = times // self._settings.window
         for window in np.unique(windows).tolist():
             self._put(window, batch, np.flatnonzero(windows == window))
-        self._latest = max(self._latest, int(times.max()))
 
     def close_ready(self) -> Iterator[ClosedWindow]:
         """The windows that the watermark has passed, in order."""
@@ -129,6 +131,9 @@ class WindowAssembler:
         if self._rows + len(rows) > self._settings.rows:
             self._dropped["buffer_full"] += len(rows)
             return
+        if window > self._believed and self._unbelieved() + len(rows) > self._settings.rows // 10:
+            self._dropped["ahead"] += len(rows)
+            return
         buffer = self._buffers.setdefault(window, _Buffer())
         chosen = rows.tolist()
         if isinstance(batch, SpanBatch):
@@ -139,6 +144,15 @@ class WindowAssembler:
             buffer.logs.append((batch, chosen))
         buffer.rows += len(chosen)
         self._rows += len(chosen)
+
+    @property
+    def _believed(self) -> int:
+        """The last window whose time is believed."""
+        return self._watermark.horizon // self._settings.window
+
+    def _unbelieved(self) -> int:
+        """Rows that wait in windows whose time is not believed yet."""
+        return sum(buffer.rows for window, buffer in self._buffers.items() if window > self._believed)
 
     def _close(self, start: int, buffer: _Buffer) -> ClosedWindow:
         end = start + self._settings.window
