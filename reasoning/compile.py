@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from math import exp
 
 import numpy as np
@@ -158,15 +157,36 @@ class _Structure:
     live: tuple[tuple[RelationKey, float, tuple[tuple[int, Strength], ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    cause: int
-    effect: int
-    strength: Strength | None  # None where it is fixed
-    fixed: float
-    confidence: float
-    since: int
-    relation: tuple[RelationKey, float] | None
+@dataclass(slots=True)
+class _Rows:
+    """Links in the making, column by column. relation: index into `relations`, -1 within an entity; follows: None where the strength is fixed."""
+
+    effect: list[int] = field(default_factory=list)
+    cause: list[int] = field(default_factory=list)
+    fixed: list[float] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    since: list[int] = field(default_factory=list)
+    relation: list[int] = field(default_factory=list)
+    follows: list[Strength | None] = field(default_factory=list)
+    relations: list[tuple[RelationKey, float]] = field(default_factory=list)
+
+    def add(self, effect: int, cause: int, fixed: float, confidence: float = 1.0, since: int = 0, relation: int = -1, follows: Strength | None = None) -> None:
+        self.effect.append(effect)
+        self.cause.append(cause)
+        self.fixed.append(fixed)
+        self.confidence.append(confidence)
+        self.since.append(since)
+        self.relation.append(relation)
+        self.follows.append(follows)
+
+    def by_relation(self, order: Int64) -> tuple[tuple[RelationKey, float, tuple[tuple[int, Strength], ...]], ...]:
+        """The rows that follow traffic, at their places in `order`."""
+        found: dict[int, list[tuple[int, Strength]]] = {}
+        for place, row in enumerate(order.tolist()):
+            follows = self.follows[row]
+            if follows is not None:
+                found.setdefault(self.relation[row], []).append((place, follows))
+        return tuple((*self.relations[relation], tuple(places)) for relation, places in found.items())
 
 
 def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
@@ -182,10 +202,13 @@ def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
         names.extend(ConditionRef(ref, name) for name in kind.conditions)
         leak.extend(condition.leak for condition in kind.conditions.values())
     offsets = _offsets(knowledge)
-    rows = sorted(chain(_own(knowledge, first, offsets), _propagated(knowledge, graph, first_seen, first, offsets)), key=lambda row: (row.effect, row.cause))
-    cause, effect = np.array([row.cause for row in rows], np.int32), np.array([row.effect for row in rows], np.int32)
-    start = np.flatnonzero(np.append(True, (np.diff(cause) != 0) | (np.diff(effect) != 0))) if rows else np.empty(0, np.int64)
-    since = np.array([row.since for row in rows], np.int64)
+    rows = _Rows()
+    _add_own(rows, knowledge, first, offsets)
+    _add_propagated(rows, knowledge, graph, first_seen, first, offsets)
+    order = np.lexsort((rows.cause, rows.effect)).astype(np.int64)
+    cause, effect = np.array(rows.cause, np.int32)[order], np.array(rows.effect, np.int32)[order]
+    start = np.flatnonzero(np.append(True, (np.diff(cause) != 0) | (np.diff(effect) != 0))[: order.size])
+    since = np.array(rows.since, np.int64)[order]
     return _Structure(
         names=tuple(names),
         index={name: place for place, name in enumerate(names)},
@@ -194,11 +217,11 @@ def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
         is_defect=np.array([isinstance(name, DefectRef) for name in names], np.bool_),
         cause=cause[start],
         effect=effect[start],
-        since=np.minimum.reduceat(since, start) if rows else since,
+        since=np.minimum.reduceat(since, start) if start.size else since,
         start=start,
-        fixed=np.array([row.fixed for row in rows], np.float64),
-        confidence=np.array([row.confidence for row in rows], np.float64),
-        live=_by_relation(rows),
+        fixed=np.array(rows.fixed, np.float64)[order],
+        confidence=np.array(rows.confidence, np.float64)[order],
+        live=rows.by_relation(order),
     )
 
 
@@ -213,51 +236,50 @@ def _offsets(knowledge: CausalKnowledge) -> dict[str, dict[str, int]]:
     return {name: {each: place for place, each in enumerate([*kind.defects, *kind.conditions])} for name, kind in knowledge.kinds.items()}
 
 
-def _own(knowledge: CausalKnowledge, first: Mapping[EntityRef, int], offsets: Mapping[str, Mapping[str, int]]) -> Iterator[_Row]:
+def _add_own(rows: _Rows, knowledge: CausalKnowledge, first: Mapping[EntityRef, int], offsets: Mapping[str, Mapping[str, int]]) -> None:
     for ref, base in first.items():
         at = offsets[ref.kind]
         for link in knowledge.kinds[ref.kind].links:
-            yield _Row(base + at[link.cause], base + at[link.effect], None, link.strength, 1.0, 0, None)
+            rows.add(base + at[link.effect], base + at[link.cause], link.strength)
 
 
-def _propagated(
+def _add_propagated(
+    rows: _Rows,
     knowledge: CausalKnowledge,
     graph: LiveGraph,
     first_seen: Mapping[EntityRef, int],
     first: Mapping[EntityRef, int],
     offsets: Mapping[str, Mapping[str, int]],
-) -> Iterator[_Row]:
-    rules: dict[tuple[str, str, str], list[PropagationRule]] = {}
+) -> None:
+    rules: dict[tuple[str, str, str], list[tuple[PropagationRule, Strength | None, dict[float, float]]]] = {}
     for rule in knowledge.propagation:
         ends = (rule.to_kind, rule.from_kind) if rule.toward == Toward.SOURCE else (rule.from_kind, rule.to_kind)
-        rules.setdefault((ends[0], rule.relation, ends[1]), []).append(rule)
+        follows = rule.strength if rule.strength.needs - {"share_of_members"} else None
+        rules.setdefault((ends[0], rule.relation, ends[1]), []).append((rule, follows, {}))
     relations = graph.relations()
     members: dict[tuple[EntityRef, str], int] = {}
     for relation in relations:
         members[relation.key.source, relation.key.kind] = members.get((relation.key.source, relation.key.kind), 0) + 1
     for relation in relations:
         key = relation.key
-        share = 1.0 / members[key.source, key.kind]
-        for rule in rules.get((key.source.kind, key.kind, key.target.kind), ()):
-            from_ref, to_ref = (key.target, key.source) if rule.toward == Toward.SOURCE else (key.source, key.target)
-            cause, effect = first[from_ref] + offsets[from_ref.kind][rule.cause], first[to_ref] + offsets[to_ref.kind][rule.effect]
-            fixed = rule.strength.under({"share_of_members": share})
-            follows = rule.strength if rule.strength.needs - {"share_of_members"} else None
-            yield _Row(cause, effect, follows, fixed, relation.confidence, _since(relation, first_seen), (key, share))
+        travels = rules.get((key.source.kind, key.kind, key.target.kind), ())
+        if not travels:
+            continue
+        share, since = 1.0 / members[key.source, key.kind], _since(relation, first_seen)
+        source, target = (first[key.source], offsets[key.source.kind]), (first[key.target], offsets[key.target.kind])
+        place = len(rows.relations)
+        rows.relations.append((key, share))
+        for rule, follows, fixed in travels:
+            (from_base, from_at), (to_base, to_at) = (target, source) if rule.toward == Toward.SOURCE else (source, target)
+            if share not in fixed:
+                fixed[share] = rule.strength.under({"share_of_members": share})
+            rows.add(to_base + to_at[rule.effect], from_base + from_at[rule.cause], fixed[share], relation.confidence, since, place, follows)
 
 
 def _since(relation: Relation, first_seen: Mapping[EntityRef, int]) -> int:
     """When a relation between entities that were known before came to be, 0 where it is as old as they are known."""
     known = max(first_seen[relation.key.source], first_seen[relation.key.target])
     return relation.first_seen if relation.first_seen > known + KNOWN_BEFORE else 0
-
-
-def _by_relation(rows: Sequence[_Row]) -> tuple[tuple[RelationKey, float, tuple[tuple[int, Strength], ...]], ...]:
-    found: dict[RelationKey, tuple[float, list[tuple[int, Strength]]]] = {}
-    for place, row in enumerate(rows):
-        if row.strength is not None and row.relation is not None:
-            found.setdefault(row.relation[0], (row.relation[1], []))[1].append((place, row.strength))
-    return tuple((key, share, tuple(places)) for key, (share, places) in found.items())
 
 
 def _strengths(found: _Structure, live: LiveStrengths) -> Float64:
