@@ -91,7 +91,7 @@ class Demonstration:
             estate = stack.enter_context(simulating(server.otlp, fault=self._fault, seed=self._seed, start=start, inject_at=WARM_UP, speed=self._speed))
             screen = stack.enter_context(Screen(self._console)) if self._watched else None
             audience = screen or (Silent() if self._as_json else Chronicle(self._console))
-            entry = f"service:{next(each.cluster for each in SHOP.services if each.name == SHOP.entry)}/{SHOP.namespace}/{SHOP.entry}"
+            entry = "" if self._as_json else _entry()
             pace = self._speed or (WATCHABLE if self._watched else 0.0)
             course = Course(client, estate, audience, self._fault, self._seed, entry, server.check, pace)
             verdict = course.to_verdict()
@@ -129,6 +129,11 @@ class Demonstration:
         self._console.print(f"Whence serves at {server.url}; a simulated online shop over two clusters sends it OTLP, seed {self._seed}.")
         self._console.print(f"To be broken after {WARM_UP / 60:g} minutes of event time: {self._fault}. {summary}")
         self._console.print()
+
+
+def _entry() -> str:
+    cluster = next(each.cluster for each in SHOP.services if each.name == SHOP.entry)
+    return f"service:{cluster}/{SHOP.namespace}/{SHOP.entry}"
 
 
 def _addresses(url: str) -> str:

@@ -115,7 +115,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A deployed service. `language` and `framework` colour its telemetry; `old_names`: it still sends pre-1.2x convention names.
+    """A deployed service. `old_names`: it still sends the convention names of before version 1.20 or so; `exception`: what its failures are called.
 
     `database`: the one its queries go to; `holds_connection`: it keeps a pooled connection from its first query to the request's end.
     """

@@ -59,7 +59,7 @@ class SaidByEstate(Protocol):
 
 @dataclass(slots=True)
 class Course:
-    """One run, followed. `entry`: identity of the service visitors come to; `check` raises DemoError when the server is gone."""
+    """One run, followed. `entry`: identity of the service visitors come to, empty when nobody watches the calls; `check` raises DemoError when the server is gone."""
 
     client: WhenceClient
     estate: SaidByEstate
@@ -122,6 +122,8 @@ class Course:
             self.scene = replace(self.scene, now=at, visits_per_second=smooth)
 
     def _calls(self) -> tuple[Relation, ...]:
+        if not self.entry:
+            return ()
         try:
             relations = self.client.topology(self.entry, depth=4).relations
         except QueryRefusedError:
