@@ -1,7 +1,7 @@
 "use strict";
 
 const WELCOME = `# What broke, how sure are we, and why? Press Ctrl-Enter.
-# On the left: documentation, history, and an explorer to click queries together.
+# Left: documentation, history, explorer.
 
 query WhatBroke {
   diagnosis(first: 5) {
