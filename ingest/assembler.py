@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graph.live import LiveGraph
 from graph.resolver import ResolvedResource, Resolver
 from graph.topology import StructureChange, TopologyDelta
+from ingest.bounded import BoundedTable
 from ingest.observations import topology_delta
 from ingest.rows import LogRow, SpanRow, log_rows, span_rows
 from ingest.samples import SampleReader, point_rows, sample_table
@@ -87,8 +88,8 @@ class WindowAssembler:
         self._closed_until = 0
         self._traces = TraceTable(patience=int(settings.trace_patience_seconds * SECOND), skew=int(settings.skew_seconds * SECOND), limit=settings.pending)
         self._samples = SampleReader(resolver)
-        self._speaking: set[EntityRef] = set()
         self._dropped: Counter[str] = Counter()
+        self._speaking: BoundedTable[EntityRef, bool] = BoundedTable(settings.pending, "speakers_forgotten", self._dropped)
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -198,7 +199,8 @@ class WindowAssembler:
 
     def _spans(self, buffer: _Buffer, homes: Mapping[ResourceKey, ResolvedResource]) -> list[SpanRow]:
         spans = sorted((row for batch, rows in buffer.spans for row in span_rows(batch, rows, _homes_of(batch, homes))), key=_span_order)
-        self._speaking.update(ref for span in spans for ref in (span.home.service, span.home.pod) if ref is not None)
+        for ref in sorted({ref for span in spans for ref in (span.home.service, span.home.pod) if ref is not None}):
+            self._speaking.put(ref, True)
         return spans
 
     def _count_traces(self, counts: WindowCounts, spans: list[SpanRow], records: list[LogRow], end: int) -> None:

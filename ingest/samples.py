@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
 from graph.resolver import Resolver
+from ingest.bounded import BoundedTable
 from ingest.otlp.columns import Strings, frozen
 from ingest.tables import CallCount, Intern, RequestCount, WindowCounts
 from schema.attributes import ATTRIBUTES, SERVER_DURATION, SUCCESS_RATIO, Attribute, MetricSource, Scale
@@ -22,8 +22,6 @@ TO_SECONDS = {"ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 SERVICE_GRAPH_CALLS = "traces_service_graph_request_total"
 Pairs = tuple[tuple[str, str], ...]
 _Series = tuple[str, str, Pairs]
-K = TypeVar("K")
-V = TypeVar("V")
 INCREASING = frozenset({PointKind.CUMULATIVE, PointKind.HISTOGRAM_CUMULATIVE, PointKind.SUMMARY})
 
 
@@ -63,13 +61,12 @@ class SampleReader:
 
     def __init__(self, resolver: Resolver, *, limit: int = 1_000_000) -> None:
         self._resolver = resolver
-        self._limit = limit
         self._uses = _uses()
-        self._last: dict[_Series, tuple[float, float]] = {}
-        self._limits: dict[tuple[EntityRef, str, Pairs], float] = {}
-        self._with_spans: set[EntityRef] = set()
-        self._measured_success: set[EntityRef] = set()
         self._dropped: Counter[str] = Counter()
+        self._last: BoundedTable[_Series, tuple[float, float]] = BoundedTable(limit, "series_forgotten", self._dropped)
+        self._limits: BoundedTable[tuple[EntityRef, str, Pairs], float] = BoundedTable(limit, "limits_forgotten", self._dropped)
+        self._with_spans: BoundedTable[EntityRef, bool] = BoundedTable(limit, "services_forgotten", self._dropped)
+        self._measured_success: BoundedTable[EntityRef, bool] = BoundedTable(limit, "services_forgotten", self._dropped)
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -78,12 +75,10 @@ class SampleReader:
 
     def read(self, points: Sequence[PointRow], counts: WindowCounts) -> None:
         """Counts a window's samples, request sums of services without spans, and calls that only service graphs know."""
-        self._with_spans |= {ref for ref in counts.requests if ref.kind == "service"}
+        for ref in sorted(ref for ref in counts.requests if ref.kind == "service"):
+            self._with_spans.put(ref, True)
+        self._note_limits(points)
         reading = _Reading(counts)
-        for point in points:
-            for use in self._uses.get(point.metric, ()):
-                if use.role == "limit":
-                    self._note_limit(use, point)
         for point in points:
             if point.metric == SERVICE_GRAPH_CALLS:
                 self._service_graph(point, counts)
@@ -106,10 +101,12 @@ class SampleReader:
             return None
         return self._resolver.metric_entity(point.resource, attributes, use.attribute.kinds, point.time)
 
-    def _note_limit(self, use: _Use, point: PointRow) -> None:
-        ref = self._entity(use, point)
-        if ref is not None:
-            _keep(self._limits, (ref, use.attribute.name, _pool(use, point)), point.value, self._limit, self._dropped, "limits_forgotten")
+    def _note_limits(self, points: Sequence[PointRow]) -> None:
+        for point in points:
+            for use in self._uses.get(point.metric, ()):
+                ref = self._entity(use, point) if use.role == "limit" else None
+                if ref is not None:
+                    self._limits.put((ref, use.attribute.name, _pool(use, point)), point.value)
 
     def _use(self, point: PointRow, reading: _Reading) -> None:
         increase, number = self._increase(point)
@@ -136,8 +133,8 @@ class SampleReader:
         if use.attribute.scale == Scale.COUNT:
             return max(increase, 0.0)
         if use.source.limit_metric:
-            limit = self._limits.get((ref, use.attribute.name, _pool(use, point)), 0.0)
-            return point.value / limit if limit > 0 else None
+            limit = self._limits.get((ref, use.attribute.name, _pool(use, point)))
+            return point.value / limit if limit is not None and limit > 0 else None
         return increase if point.kind in {PointKind.CUMULATIVE, PointKind.DELTA} and use.attribute.scale == Scale.AMOUNT else point.value
 
     def _increase(self, point: PointRow) -> tuple[float, float]:
@@ -147,7 +144,7 @@ class SampleReader:
             return point.value, point.count
         series = (point.metric, point.owner, point.attributes)
         last = self._last.get(series)
-        _keep(self._last, series, (point.value, point.count), self._limit, self._dropped, "series_forgotten")
+        self._last.put(series, (point.value, point.count))
         if last is None:
             return 0.0, 0.0
         reset = point.value < last[0] or point.count < last[1]
@@ -165,7 +162,7 @@ class SampleReader:
             if attribute != SUCCESS_RATIO.name:
                 continue
             if max(ratios) > 0:
-                self._measured_success.add(ref)
+                self._measured_success.put(ref, True)
             count = counts.requests.get(ref)
             # A ratio that never was above 0 is a column nobody measured, not a service that always fails.
             if count is not None and not count.detailed and ref in self._measured_success:
@@ -208,15 +205,6 @@ def _pool(use: _Use, point: PointRow) -> Pairs:
     """What tells the pools of one entity apart: the point's attributes less those that choose the state."""
     choosing = {key for key, _ in use.source.where}
     return tuple(pair for pair in point.attributes if pair[0] not in choosing)
-
-
-def _keep(table: dict[K, V], key: K, value: V, limit: int, dropped: Counter[str], reason: str) -> None:
-    """Puts a value at the end of a table; the one that was put longest ago makes room."""
-    table.pop(key, None)
-    if len(table) >= limit:
-        del table[next(iter(table))]
-        dropped[reason] += 1
-    table[key] = value
 
 
 def _uses() -> dict[str, list[_Use]]:
