@@ -14,7 +14,7 @@ class IncidentSettings:
 
     opens: float = 0.5
     closes: float = 0.2
-    confirming: int = 2
+    confirming: int = 3
     clearing: int = 12
 
 

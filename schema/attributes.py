@@ -33,7 +33,7 @@ class MetricSource:
 class Attribute:
     """A quantity an entity can have. `kinds`: the entity kinds it is resolved to, the first present in the resource wins.
 
-    `immaterial`: a difference, in the attribute's unit, that no one would act on; detectors take it for noise.
+    `summed`: the entity's value is the sum over its series (partitions, pools), else their mean. `immaterial`: a difference, in the attribute's unit, that no one would act on; detectors take it for noise.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Attribute:
     kinds: tuple[str, ...]
     sources: tuple[MetricSource, ...]
     immaterial: float = 0.03
+    summed: bool = False
 
 
 def _any(*metrics: str) -> tuple[MetricSource, ...]:
@@ -92,7 +93,7 @@ POOL_USE_SHARE = Attribute(
     ("service",),
     (MetricSource("db.client.connection.count", (("db.client.connection.state", "used"),), "db.client.connection.max"),),
 )
-POOL_PENDING = Attribute("pool_pending", "{request}", Scale.AMOUNT, ("service",), _any("db.client.connection.pending_requests"), immaterial=1.0)
+POOL_PENDING = Attribute("pool_pending", "{request}", Scale.AMOUNT, ("service",), _any("db.client.connection.pending_requests"), immaterial=1.0, summed=True)
 POOL_WAIT = Attribute("pool_wait", "s", Scale.AMOUNT, ("service",), _any("db.client.connection.wait_time"), immaterial=0.01)
 DATABASE_CONNECTION_SHARE = Attribute(
     "connection_share",
@@ -117,6 +118,7 @@ CONSUMER_LAG = Attribute(
     ("topic", "queue"),
     _any("kafka.consumer_group.lag", "kafka.consumer_group.lag_sum", "rabbitmq.message.current"),
     immaterial=5.0,
+    summed=True,
 )
 WORKER_USE_SHARE = Attribute("worker_use_share", "1", Scale.SHARE, ("service",), (MetricSource("http.server.active_requests", (), "http.server.max_requests"),))
 SUCCESS_RATIO = Attribute("success_ratio", "1", Scale.RATIO, ("service",), _any("http.server.request.success_ratio"))

@@ -14,6 +14,7 @@ from graph.topology import RelationKey
 from reasoning.evidence import relations
 from reasoning.evidence.behaviour import BehaviourStreams
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
+from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
 from reasoning.evidence.state import EvidenceState
 from reasoning.evidence.streams import SECOND, StreamTable
@@ -63,6 +64,7 @@ class EvidenceEngine:
         self._levels = StreamTable(1, streams, levels=True)
         self._relations = StreamTable(relations.WIDTH, streams)
         self._behaviour = BehaviourStreams(streams, self._settings.coin_worth)
+        self._episodes = Episodes()
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -84,7 +86,7 @@ class EvidenceEngine:
         self._calls(now, window.calls, window.requests)
         self._behaviour.observe(now, window.behaviour)
         self._samples(now, window.samples)
-        findings = sorted(self._findings(now), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
+        findings = sorted(self._episodes.date(now, self._findings(now)), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
         return EvidenceState(now, tuple(findings), self._live(now))
 
     def _requests(self, now: int, table: RequestTable) -> None:
