@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ingest.otlp.columns import Strings, frozen
 from ingest.rows import LogRow
+from ingest.templates import operation_name
 from ingest.traces import Call, Origin, Segment
 from schema.identity import EntityRef
 from schema.windows import DURATION_BINS, BehaviourTable, CallTable, LogTable, RequestTable, duration_bin
@@ -66,7 +67,7 @@ class WindowCounts:
 
     requests: dict[EntityRef, RequestCount] = field(default_factory=dict)
     calls: dict[tuple[EntityRef, str, EntityRef], CallCount] = field(default_factory=dict)
-    shown: dict[tuple[EntityRef, str, str, str], float] = field(default_factory=dict)
+    shown: dict[tuple[EntityRef, str, str, str, int], float] = field(default_factory=dict)
     trials: dict[tuple[EntityRef, str, str], float] = field(default_factory=dict)
     errors: set[str] = field(default_factory=set)
     reached: dict[str, EntityRef] = field(default_factory=dict)
@@ -169,8 +170,7 @@ def count_behaviour(counts: WindowCounts, segments: Iterable[Segment], logs: Map
         for event, times in sorted(_events(counts, segment, logs).items()):
             for level in COUNT_LEVELS:
                 if times >= level:
-                    name = event if level == 1 else f"{event} x{level}"
-                    counts.shown[*key, name] = counts.shown.get((*key, name), 0.0) + weight
+                    counts.shown[*key, event, level] = counts.shown.get((*key, event, level), 0.0) + weight
 
 
 def _stream_name(caller: Origin | None) -> str:
@@ -181,7 +181,7 @@ def _events(counts: WindowCounts, segment: Segment, logs: Mapping[int, list[LogR
     events: Counter[str] = Counter()
     for span in (segment.entry, *segment.spans):
         if span is not segment.entry:
-            events[f"span {span.name[:80]}"] += 1
+            events[f"span {operation_name(span.name)}"] += 1
         for kind in span.exceptions:
             events[f"exception {kind}"] += 1
             counts.errors.add(f"exception {kind}")
@@ -250,16 +250,16 @@ def call_table(counts: WindowCounts, intern: Intern) -> CallTable:
 
 
 def behaviour_table(counts: WindowCounts, intern: Intern) -> BehaviourTable:
-    """Rows in ascending service, caller, operation, event. A row for an operation without events keeps its trials."""
+    """Rows in ascending service, caller, operation, event, times. A row for an operation without events keeps its trials."""
     strings = Strings()
     with_events = {key[:3] for key in counts.shown}
-    rows = sorted([*counts.shown.items(), *(((*key, ""), 0.0) for key in counts.trials if key not in with_events)])
-    reached = [counts.reached.get(event.removesuffix(" x2").removesuffix(" x4").removesuffix(" x8")) for (_, _, _, event), _ in rows]
+    rows = sorted([*counts.shown.items(), *(((*key, "", 1), 0.0) for key in counts.trials if key not in with_events)])
+    reached = [counts.reached.get(key[3]) for key, _ in rows]
     return BehaviourTable(
         entity=frozen([intern(key[0]) for key, _ in rows], np.int32),
         caller=frozen([strings.index(key[1]) if key[1] else -1 for key, _ in rows], np.int32),
         operation=frozen([strings.index(key[2]) for key, _ in rows], np.int32),
-        event=frozen([strings.index(key[3]) for key, _ in rows], np.int32),
+        event=frozen([strings.index(key[3] if key[4] == 1 else f"{key[3]} x{key[4]}") for key, _ in rows], np.int32),
         strings=tuple(strings.texts),
         error=frozen([key[3] in counts.errors for key, _ in rows], np.bool_),
         calls=frozen([-1 if ref is None else intern(ref) for ref in reached], np.int32),

@@ -175,6 +175,20 @@ def test_each_trace_has_one_vote_an_operation() -> None:
     assert (table.shown[at], table.trials[at], table.error[at]) == (0.25, 2.0, True)
 
 
+def test_what_happens_often_in_a_request_is_told_apart_by_how_often() -> None:
+    estate = Estate()
+    queries = [span("cart", 10 + at, 1, 1.0, 1.1, CLIENT, attributes=MYSQL, name=f"query {at}", failed=True) for at in range(5)]
+    estate.send(batch(span("cart", 1, 0, 1.0, 2.0), *queries))
+    table = estate.finish(10).windows[0].window.behaviour
+    rows = zip(table.event.tolist(), table.error.tolist(), table.calls.tolist(), strict=True)
+    shown = {table.strings[event]: (error, estate.graph.ref(calls).kind if calls >= 0 else "") for event, error, calls in rows}
+    assert shown == {
+        **{f"span query *{often}": (False, "") for often in ("", " x2", " x4")},
+        **{f"call db query *{often}": (False, "database") for often in ("", " x2", " x4")},
+        **{f"failed call db query *{often}": (True, "database") for often in ("", " x2", " x4")},
+    }
+
+
 def test_a_rollout_is_one_deployment_though_both_versions_answer_for_a_while() -> None:
     estate = Estate()
     for at in range(1, 100, 5):
