@@ -75,7 +75,7 @@ class Demonstration:
         self._watched = watched
         self._stays = stays
         self._as_json = as_json
-        self._console = Console(width=None if watched else PLAIN_WIDTH, highlight=False, soft_wrap=True)
+        self._console = Console(width=None if watched else PLAIN_WIDTH, highlight=False, soft_wrap=not watched)
         self.code: int | None = None  # once there is a verdict
 
     def run(self) -> Verdict:

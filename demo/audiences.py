@@ -99,7 +99,7 @@ class Screen:
         self.heard = True
         self._live.update(Text(), refresh=True)
         for line in report(verdict, outlook):
-            self._console.print(line, soft_wrap=True)
+            self._console.print(line)
         self._console.print()
 
     def _drawn(self, scene: Scene) -> Iterator[Text | Table]:
@@ -131,7 +131,7 @@ def rates(calls: tuple[Relation, ...]) -> dict[str, tuple[float, float, float]]:
 
 
 def _header(scene: Scene) -> Text:
-    what = f"fault {scene.injection.fault} injected {passed(scene.injection.at, scene.now)} ago" if scene.injection else "warming up, nothing is broken yet"
+    what = f"{scene.injection.fault} since {passed(scene.injection.at, scene.now)}" if scene.injection else "nothing is broken yet"
     return Text.assemble(
         ("Whence demo", "bold"), f"   event time {passed(scene.started_at, scene.now)}   {scene.visits_per_second:.0f} visits/s   ", (what, "bold cyan")
     )
