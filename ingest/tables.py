@@ -239,6 +239,7 @@ def call_table(counts: WindowCounts, intern: Intern) -> CallTable:
         timeouts=whole(lambda count: count.timeouts),
         duration=whole(lambda count: sum(count.durations)),
         target_duration=whole(lambda count: count.target_duration),
+        answered=whole(lambda count: count.answered),
         paired=whole(lambda count: len(count.gaps)),
         gap=whole(lambda count: sum(count.gaps)),
         carrying=whole(lambda count: count.carrying),

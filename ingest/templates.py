@@ -34,4 +34,4 @@ def _masked(word: re.Match[str]) -> str:
     """A number, a hash or a serial has three digits or hardly anything else; `v1`, `trip2` and `Travel2Controller` are names."""
     text = word.group()
     digits = len(_DIGIT.findall(text))
-    return "*" if digits >= 3 or (2 * digits >= len(text) and not _VERSION.fullmatch(text)) else text
+    return "*" if digits >= 3 or (2 * digits > len(text) and not _VERSION.fullmatch(text)) else text
