@@ -15,13 +15,13 @@ from api.client import WhenceClient, WhenceClientError
 from demo.audiences import Chronicle, Screen, Silent
 from demo.faults import FAULTS, fault_named
 from demo.following import Course
-from demo.processes import DemoError, Ports, Server, Stopped, choose_ports, serving, simulating, stopping_on_signals
+from demo.processes import DemoError, Ports, Server, Stopped, choose_ports, last_lines, serving, simulating, stopping_on_signals
 from demo.shop import SHOP
 from demo.verdict import Verdict
 
 RIGHT, WRONG, TROUBLE = 0, 1, 2
 WARM_UP = 300.0
-READY_WITHIN = 60.0
+READY_WITHIN = 180.0
 ANSWER_WITHIN = 20.0
 WATCHABLE = 4.0  # event seconds per wall second, while somebody watches
 PLAIN_WIDTH = 120
@@ -109,6 +109,8 @@ class Demonstration:
             return verdict
 
     def _wait(self, client: WhenceClient, server: Server) -> None:
+        if not self._as_json:
+            self._console.print("Whence starts; the first time after an installation it compiles its inference, which takes a while.")
         until = time.monotonic() + READY_WITHIN
         while True:
             server.check()
@@ -116,7 +118,7 @@ class Demonstration:
                 client.wait_ready(1.0)
             except WhenceClientError:
                 if time.monotonic() > until:
-                    raise
+                    raise DemoError(f"whence serve is not ready after {READY_WITHIN:g} s:\n{last_lines(server.log)}") from None
             else:
                 return
 
