@@ -102,8 +102,12 @@ class CostLimit(SchemaExtension):
         """Raises UserError."""
         context = self.execution_context
         document = context.graphql_document
-        operation = _operation(document, context.operation_name) if document else None
-        if document is not None and operation is not None:
+        if document is None:
+            yield
+            return
+        named = context._provided_operation_name  # noqa: SLF001 - strawberry's own name falls back to the first operation
+        operation = _operation(document, named)
+        if operation is not None:
             nodes = _Cost(document, _sizes(operation, context.variables or {})).nodes(operation.selection_set, "")
             if nodes > self._limit:
                 raise UserError(Code.QUERY_TOO_LARGE, f"The answer may hold {nodes} objects; the limit is {self._limit}. Ask for fewer with `first`.")
@@ -112,6 +116,8 @@ class CostLimit(SchemaExtension):
 
 def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
     operations = [definition for definition in document.definitions if isinstance(definition, OperationDefinitionNode)]
+    if name is None and len(operations) > 1:
+        raise UserError(Code.BAD_USER_INPUT, f"The document holds {len(operations)} operations: name the one you mean in `operationName`.")
     return next((each for each in operations if name is None or (each.name and each.name.value == name)), None)
 
 

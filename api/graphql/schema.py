@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLInputObjectType, GraphQLNamedType, GraphQLObjectType, Undefined
 from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -28,11 +29,29 @@ class Query(EstateQuery, VerdictQuery, StatusQuery):
 
 
 class GraphQLSchema(strawberry.Schema):
-    """strawberry's schema; errors are given a code, and logged only if they are ours."""
+    """strawberry's schema; errors are given a code, and logged only if they are ours. What may be left out has no default of null."""
+
+    def __init__(self, query: type, subscription: type, **options: Any) -> None:
+        super().__init__(query, subscription=subscription, **options)
+        for kind in self._schema.type_map.values():
+            _forget_null_defaults(kind)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:  # noqa: ARG002 - strawberry's signature
         """Called by strawberry with the errors of each result, before they leave."""
         settle_errors(errors)
+
+
+def _forget_null_defaults(kind: GraphQLNamedType) -> None:
+    # strawberry declares `= null` for every argument of Python's that defaults to None; clients would see it sent.
+    if isinstance(kind, GraphQLObjectType):
+        for field in kind.fields.values():
+            for argument in field.args.values():
+                if argument.default_value is None:
+                    argument.default_value = Undefined
+    elif isinstance(kind, GraphQLInputObjectType):
+        for entry in kind.fields.values():
+            if entry.default_value is None:
+                entry.default_value = Undefined
 
 
 class CachedParsing(ParserCache):

@@ -102,6 +102,13 @@ async def test_what_is_no_request_is_refused_and_told_what_would_be(client: http
     assert error["extensions"]["code"] == "BAD_REQUEST"
 
 
+async def test_one_of_several_operations_must_be_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/graphql", json={"query": "query A { status { at } } query B { status { at } }"})
+    (error,) = answer.json()["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "operationName" in error["message"]
+
+
 async def test_queries_by_get_are_not_taken(client: httpx.AsyncClient) -> None:
     for address, accept in (("/graphql?query={status{at}}", "text/html"), ("/graphql?query={status{at}}", "*/*"), ("/graphql", "application/json")):
         answer = await client.get(address, headers={"accept": accept})
