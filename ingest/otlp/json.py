@@ -50,14 +50,14 @@ def parse_logs(body: bytes) -> ExportLogsServiceRequest:
 
 
 def parse_any(body: bytes) -> Iterator[Request]:
-    """The requests that one line of a Collector's file holds. Raises JsonError."""
+    """The requests that one line of a Collector's file holds; profiles are passed over. Raises JsonError."""
     found = _object(body)
     known = False
     for key, convert in (("resourceSpans", traces_of), ("resourceMetrics", metrics_of), ("resourceLogs", logs_of)):
         if key in found:
             known = True
             yield convert(found)
-    if not known:
+    if found and not known and "resourceProfiles" not in found:
         raise JsonError("none of resourceSpans, resourceMetrics, resourceLogs is in it")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -143,6 +144,41 @@ async def test_a_second_server_on_the_same_port_is_told_so(taken: Taken) -> None
         listening_socket("127.0.0.1", first.port, "OTLP/HTTP")
     await first.stop()
     listening_socket("127.0.0.1", first.port, "OTLP/HTTP").close()
+
+
+async def test_stopping_lets_requests_under_way_finish() -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Batch) -> None:
+        entered.set()
+        await leave.wait()
+
+    receiver = GrpcReceiver(slow, port=0)
+    await receiver.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{receiver.port}") as channel:
+        sending = asyncio.ensure_future(channel.unary_unary(f"/{TRACES}/Export")(GOOD))
+        await entered.wait()
+        stopping = asyncio.ensure_future(receiver.stop())
+        leave.set()
+        assert ExportTraceServiceResponse.FromString(await sending) == ExportTraceServiceResponse()
+        await stopping
+
+
+async def test_stopping_waits_half_a_second_at_most() -> None:
+    entered = asyncio.Event()
+
+    async def never(_: Batch) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    receiver = GrpcReceiver(never, port=0)
+    await receiver.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{receiver.port}") as channel:
+        sending = asyncio.ensure_future(channel.unary_unary(f"/{TRACES}/Export")(GOOD))
+        await entered.wait()
+        await asyncio.wait_for(receiver.stop(), 3)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await sending
 
 
 def test_an_address_that_is_none_is_told_so() -> None:
