@@ -16,6 +16,7 @@ class EntityIndex:
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
         self._texts: list[str] = []
+        self._refs: dict[str, EntityRef] = {}
         self._seen = 0
 
     def after(self, cursor: str | None, kind: str | None, text: str) -> Iterator[Entity]:
@@ -36,20 +37,21 @@ class EntityIndex:
         for place in places:
             name = self._texts[place]
             if name.startswith(prefix) and wanted in name.lower():
-                entity = self._graph.entity(EntityRef.parse(name))
+                entity = self._graph.entity(self._refs[name])
                 if entity is not None:
                     yield entity
 
     def _follow(self) -> None:
-        fresh = []
-        while (ref := self._next()) is not None:
-            fresh.append(f"{ref}")
+        fresh: dict[str, EntityRef] = {}
+        while (ref := self._at(self._seen)) is not None:
+            fresh[f"{ref}"] = ref
             self._seen += 1
         if fresh:
-            self._texts = sorted(self._texts + fresh)
+            self._refs.update(fresh)
+            self._texts = sorted(self._refs)
 
-    def _next(self) -> EntityRef | None:
+    def _at(self, place: int) -> EntityRef | None:
         try:
-            return self._graph.ref(self._seen)
+            return self._graph.ref(place)
         except IndexError:
             return None

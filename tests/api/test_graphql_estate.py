@@ -142,6 +142,12 @@ def test_the_index_learns_of_entities_that_appear_later() -> None:
     assert [f"{entity.ref}" for entity in index.before(None, None, "")] == ALL[::-1]
 
 
+async def test_identities_that_read_alike_do_not_hide_each_other_forever(runtime: Runtime) -> None:
+    alike = [EntityRef("node", "arn:cluster/prod", "", "n1"), EntityRef("node", "arn:cluster", "prod", "/n1")]
+    runtime.pipeline.graph.apply(TopologyDelta(estate.at(1), tuple(EntityObservation(ref, "test", estate.at(1), {}) for ref in alike), ()))
+    assert await pages(runtime, 100, backward=False, filter_text="arn") == [["node:arn:cluster/prod//n1"]]
+
+
 async def test_topology_shows_what_lies_around_an_entity_with_its_traffic(runtime: Runtime) -> None:
     query = """{ topology(root: "service:c1/web/shop") { at root truncated entities { id }
         relations { source kind target sources confidence firstSeen statistics { seconds requests errors requestRate errorRatio meanDurationSeconds } } } }"""
