@@ -39,6 +39,13 @@ def test_a_pod_that_takes_over_an_address_gets_nothing_of_its_past() -> None:
     assert [known.owner(IP, time * SECOND) for time in (100, 200, 250, 300, 400)] == [CART, CART, CART, SEARCH, SEARCH]
 
 
+def test_a_pod_that_comes_back_to_its_address_does_not_own_the_time_between() -> None:
+    known = book()
+    for holder, service, time in ((pod("cart-1"), CART, 100), (pod("search-1"), SEARCH, 200), (pod("cart-1"), CART, 300)):
+        known.bind(IP, holder, service, time * SECOND)
+    assert [known.owner(IP, time * SECOND) for time in (150, 250, 300)] == [CART, SEARCH, CART]
+
+
 def test_a_new_pod_is_called_a_little_before_it_is_known() -> None:
     known = book()
     known.bind(IP, pod("cart-1"), CART, 100 * SECOND)

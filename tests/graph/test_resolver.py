@@ -106,6 +106,14 @@ def test_databases_of_one_server_stay_apart_and_so_do_servers_of_one_name() -> N
     assert peer(resolver, pod("checkout", cluster="us"), CLIENTS["a schema"]) == "database:us/shop/orders-db/orders"
 
 
+def test_a_client_that_names_no_database_means_the_only_one_at_its_host_in_its_own_namespace() -> None:
+    resolver = Resolver()
+    unnamed = said(db__system__name="postgresql", server__address="orders-db")
+    peer(resolver, pod("checkout", namespace="web"), CLIENTS["a schema"])
+    assert peer(resolver, pod("checkout"), unnamed) == "database:eu/shop/orders-db"
+    assert peer(resolver, pod("checkout", namespace="web"), unnamed) == "database:eu/web/orders-db/orders"
+
+
 def test_a_managed_database_is_the_same_from_every_cluster() -> None:
     resolver = Resolver()
     attributes = said(db__system__name="mysql", db__namespace="orders", server__address="orders.abc.eu-west-1.rds.amazonaws.com", server__port="3306")
@@ -286,14 +294,15 @@ def test_a_restart_with_the_stored_estate_calls_everything_as_before() -> None:
 RESOURCES = st.lists(
     st.sampled_from([
         pod("cart", k8s__pod__ip="10.0.0.7"), pod("cart", "us"), pod("search", k8s__pod__ip="10.0.0.7"), pod("search", namespace="web"),
-        Resource({"service.name": "cart", "host.name": "cart-1"}), Resource({"service.name": "search", "k8s.pod.uid": "eu-search"}),
+        Resource({"service.name": "cart", "host.name": "cart-1", "host.ip": "10.0.0.9"}), Resource({"service.name": "search", "k8s.pod.uid": "eu-search"}),
         Resource({"service.name": "bare"}), Resource({**RECEIVER, "postgresql.database.name": "orders"}),
         Resource({**RECEIVER, "postgresql.database.name": "stock"}), Resource({"k8s.cluster.name": "us", "k8s.node.name": "n1"}),
     ]),
     max_size=8,
 )  # fmt: skip
 ASKED = [
-    said(server__address="cart"), said(server__address="search.web"), said(server__address="10.0.0.7"), said(peer__service="bare"),
+    said(server__address="cart"), said(server__address="search.web"), said(server__address="10.0.0.7"), said(server__address="10.0.0.9"),
+    said(peer__service="bare"),
     said(server__address="cart.shop.svc.clusterset.local"), said(db__system="postgresql", server__address="orders-db"),
     said(db__system="postgresql", db__name="stock"),
 ]  # fmt: skip

@@ -147,6 +147,15 @@ async def test_what_comes_back_after_it_expired_was_not_there_in_between(store: 
     assert [change.at for change in await store.changes(0) if change.entity == ORDERS] == [20, 30, 40]
 
 
+async def test_what_is_dated_before_its_last_interval_takes_effect_when_that_began_or_ended(store: GraphStore) -> None:
+    await store.upsert_entities([entity(CART, 10), entity(ORDERS, 10)])
+    await store.expire([CART], [], 5)
+    await store.upsert_entities([entity(CART, 7), Entity(ORDERS, {"version": "2"}, ("test",), 3, 4)])
+    assert [change.at for change in await store.changes(0)] == [10] * 5
+    for ref in (CART, ORDERS):
+        assert [len([each for each in (await store.snapshot(at)).entities if each.ref == ref]) for at in (4, 6, 8, 10, 20)] == [0, 0, 0, 1, 1]
+
+
 async def test_neighbours_of_the_past_are_those_of_then(store: GraphStore) -> None:
     await fill(store)
     await store.expire([], [QUERIES], 30)

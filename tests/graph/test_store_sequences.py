@@ -68,7 +68,7 @@ WRITES = st.one_of(
     write("upsert_relations", st.lists(RELATIONS, min_size=1, max_size=5)),
     write("upsert_relations", st.lists(RELATIONS, min_size=1, max_size=5)),
     write("touch", several(st.sampled_from(REFS)), several(KEYS), TIMES),
-    write("expire", several(st.sampled_from(REFS)), several(KEYS), TIMES),
+    write("expire", st.lists(st.sampled_from(REFS), min_size=1, max_size=3), several(KEYS), TIMES),
     write("save_incidents", several(INCIDENTS)),
     write("save_state", st.sampled_from("pq"), st.binary(max_size=4)),
     write("restart"),
