@@ -20,7 +20,9 @@ from reasoning.network import Bool, CausalNetwork
 from schema.batches import Float64, Int32, Int64
 
 SMALLEST_INFLUENCE = 3e-4
-COARSER = 3.0  # how much the threshold grows where a part stays too wide
+COARSER, MUCH_COARSER = 3.0, 10.0  # how much the threshold grows where a part stays too wide; the latter where planning is dear
+DEAR = 400  # variables
+UNHEARD = 0.1  # how much less a link counts whose effect tells nothing: it only ties causes together in predictions
 WIDEST = 16
 MOST_CELLS = 1 << 20
 MOST_UNCUT = 250  # variables; beyond, a part is nearly always too wide
@@ -112,7 +114,7 @@ def _cut(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: Plan
                 still.append(part)
             else:
                 yield region
-        threshold *= COARSER
+        threshold *= MUCH_COARSER if max((part.size for part in still), default=0) > DEAR else COARSER
         wide = np.concatenate(still) if still else np.empty(0, np.int64)
         chosen[:] = False
         chosen[wide] = True
@@ -122,7 +124,9 @@ def influence(network: CausalNetwork, messages: Messages) -> Float64:
     """How far a link can move the belief in its cause or, through it, in its effect's other causes: Float64[m], 0..1."""
     belief = 1.0 / (1.0 + np.exp(-np.clip(messages.log_odds, -500.0, 500.0)))
     doubt = belief * (1.0 - belief)
-    return doubt[network.parent] * np.maximum(np.tanh(np.abs(messages.up) / 2.0), 4.0 * network.strength * doubt[network.effect])
+    told = np.tanh(np.abs(messages.up) / 2.0)
+    shared = 4.0 * network.strength * doubt[network.effect] * np.where(told > 0.0, 1.0, UNHEARD)
+    return doubt[network.parent] * np.maximum(told, shared)
 
 
 def _absorbed(network: CausalNetwork, log_evidence: Float64, messages: Messages, cut: Bool) -> tuple[Float64, Float64]:
