@@ -167,7 +167,7 @@ def count_behaviour(counts: WindowCounts, segments: Iterable[Segment], logs: Map
     for segment, key in zip(requests, keys, strict=True):
         weight = 1.0 / votes[key]
         counts.trials[key] = counts.trials.get(key, 0.0) + weight
-        for event, times in sorted(_events(counts, segment, logs).items()):
+        for event, times in _events(counts, segment, logs).items():
             for level in COUNT_LEVELS:
                 if times >= level:
                     counts.shown[*key, event, level] = counts.shown.get((*key, event, level), 0.0) + weight

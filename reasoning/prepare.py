@@ -52,7 +52,7 @@ def _window(number: int, entities: Int32) -> TelemetryWindow:
     bins[:, number % 8] = 50
     requests = RequestTable(entities, counts, counts // 10, counts // 10, counts, counts, bins, bins, np.array([True, False]))
     nothing, first = np.zeros(1, np.int32), counts[:1]
-    calls = CallTable(("queries",), one, nothing, entities[1:], first, first, first, first, first, first, first, first, first, first, bins[:1], bins[:1])
+    calls = CallTable(("queries",), one, nothing, entities[1:], first, first, first, first, first, first, first, first, first, first, first, bins[:1], bins[:1])
     shares = np.array([0.5])
     shares.setflags(write=False)
     behaviour = BehaviourTable(("go", "logged"), one, nothing - 1, nothing, nothing + 1, np.array([False]), nothing - 1, shares, shares * 100.0)

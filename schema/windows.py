@@ -52,9 +52,9 @@ class RequestTable:
 class CallTable:
     """Calls along relations, one row per (source, relation, target), seen from the source.
 
-    `relation`: index into `relations`. `duration`: the source's waiting. `gap`: client less server time over the `paired` calls.
-    `carrying`: requests of the source that made at least one such call. `source_requests`: requests of the source in the window.
-    `failed_source`: the source's failed requests in which such a call failed too. `target_duration`: server time of paired calls.
+    `relation`: index into `relations`. `duration`: the source's waiting. `answered`: calls of which the target's own spans know.
+    `gap`: client less server time over the `paired` calls; `target_duration`: their server time. `carrying`: requests of the source
+    that made at least one such call, of its `source_requests`; `failed_source`: those failed in which such a call failed too.
     Rows from service-graph metrics know `calls` only.
     """
 
@@ -67,6 +67,7 @@ class CallTable:
     timeouts: Int64
     duration: Int64
     target_duration: Int64
+    answered: Int64
     paired: Int64
     gap: Int64
     carrying: Int64

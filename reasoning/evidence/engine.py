@@ -32,8 +32,8 @@ LEAST_RATIO = 0.05
 LOG_BINS = np.log(BIN_SECONDS)
 DURATION_OF_BINS = np.stack([np.ones_like(BIN_SECONDS), BIN_SECONDS, BIN_SECONDS**2, LOG_BINS, LOG_BINS**2], axis=1)
 DURATION_OF_BINS.setflags(write=False)
-WANDER_OF_DEMAND = 0.15
-STILL_THERE = 25 * SECOND
+WANDER_OF_DEMAND = 0.1
+STILL_THERE = 20 * SECOND
 WANDER_OF_COARSE_LOG = 0.15
 
 
@@ -118,10 +118,14 @@ class EvidenceEngine:
             ref = self._graph.ref(key[0])
             if key[0] in busy or ref.kind != "pod":
                 continue
-            pod, service = self._graph.entity(ref), self._graph.service_of(ref)
-            if pod is not None and pod.last_seen > now - STILL_THERE and service is not None and self._graph.find(service) in busy:
+            service = self._graph.service_of(ref)
+            if self._is_there(ref, now) and service is not None and self._graph.find(service) in busy:
                 silent.append(key[0])
         return silent, np.zeros(len(silent))
+
+    def _is_there(self, ref: EntityRef, now: int) -> bool:
+        entity = self._graph.entity(ref)
+        return entity is not None and entity.last_seen > now - STILL_THERE
 
     def _slow(self, now: int, entity: Int32, detector: str, histogram: Int32) -> None:
         seen = histogram.any(axis=1)
@@ -158,7 +162,7 @@ class EvidenceEngine:
 
     def _unanswered(self, now: int, calls: CallTable, counts: Bool, size: int) -> None:
         """A failed call that the callee's own spans know nothing of never reached it."""
-        lost = np.minimum(calls.errors, calls.calls - calls.paired)
+        lost = np.minimum(calls.errors, calls.calls - calls.answered)
         into = np.bincount(calls.target[counts], weights=calls.calls[counts], minlength=size)
         missed = np.bincount(calls.target[counts], weights=lost[counts], minlength=size)
         targets = np.flatnonzero(into)
@@ -194,6 +198,9 @@ class EvidenceEngine:
         coins = judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=self._settings.coin_worth, sides=1)
         yield from self._told(keys, coins)
         keys, rows = _all(self._demand)
+        # A pod that nobody reports any more is gone, and what is gone has no demand that could be low.
+        there = [place for place, (entity, _) in enumerate(keys) if (ref := self._graph.ref(entity)).kind != "pod" or self._is_there(ref, now)]
+        keys, rows = [keys[place] for place in there], rows[there]
         for detector, sign in (("busier", 1.0), ("quieter", -1.0)):
             demand = judge_means(self._demand, rows, now, least=self._settings.least_windows, wander=WANDER_OF_DEMAND, sign=sign)
             yield from self._told([(entity, detector) for entity, _ in keys], demand)

@@ -80,5 +80,6 @@ def below_usual(value: float, usual: float, scale: float) -> float:
 @compiled
 def above_usual(value: float, usual: float, scale: float) -> float:
     """A value that may be any number of scales (up to a thousand) above its usual level, against t round that level."""
-    deviation = (value - usual) / scale
-    return -log(LONGEST_TAIL * max(deviation, 1.0)) - student(deviation) if deviation > 0.0 else min(-student(deviation) - log(LONGEST_TAIL), 0.0)
+    # What fell is as little above as what stands where it stood.
+    deviation = max((value - usual) / scale, 0.0)
+    return -log(LONGEST_TAIL * max(deviation, 1.0)) - student(deviation)
