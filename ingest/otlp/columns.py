@@ -67,7 +67,7 @@ class SparseText:
                 old.append((known.age, known.name, pair))
             else:
                 self._cells.setdefault(known.name, []).append((row, self._strings.index(text_of(pair.value))))
-        for _, name, pair in sorted(old, key=_age):
+        for _, name, pair in sorted(old, key=_age) if len(old) > 1 else old:
             cells = self._cells.setdefault(name, [])
             if not cells or cells[-1][0] != row:
                 cells.append((row, self._strings.index(text_of(pair.value))))
