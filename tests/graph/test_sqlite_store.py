@@ -39,6 +39,25 @@ async def main():
 asyncio.run(main())
 """
 
+LARGE = """
+import asyncio, sys
+from pathlib import Path
+from graph.sqlite_store import SqliteGraphStore
+from graph.topology import Entity
+from schema.identity import EntityRef
+
+async def main():
+    store = SqliteGraphStore(Path(sys.argv[1]))
+    await store.ensure_schema()
+    await store.upsert_entities([Entity(EntityRef("service", "c", "small", "s"), {}, ("t",), 1, 1)])
+    print("ready", flush=True)
+    large = [Entity(EntityRef("service", "c", "large", f"s{number}"), {"note": "x" * 900}, ("t",), 1, 1) for number in range(50_000)]
+    await store.upsert_entities(large)
+    print("done", flush=True)
+
+asyncio.run(main())
+"""
+
 
 def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -69,6 +88,26 @@ async def test_what_was_acknowledged_survives_kill_minus_nine_and_nothing_is_the
     assert entities.count(f"b{last + 1}") in {0, BATCH}
     assert relations.count(f"b{last + 1}") in {0, BATCH - 1}
     assert len(entities) <= (last + 2) * BATCH
+
+
+async def test_a_large_write_that_is_killed_when_half_is_on_disk_never_was(tmp_path: Path) -> None:
+    path = tmp_path / "whence.db"
+    with run_python(LARGE, str(path)) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        before = size_on_disk(tmp_path)
+        while writer.poll() is None and size_on_disk(tmp_path) < before + 5_000_000:
+            pass
+        writer.kill()
+        assert writer.stdout.read() == "", "the write was over before it was killed"
+    store = SqliteGraphStore(path)
+    await store.ensure_schema()
+    assert [entity.ref.namespace for entity in (await store.snapshot()).entities] == ["small"]
+    await store.close()
+
+
+def size_on_disk(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())
 
 
 async def test_a_second_process_is_refused_and_told_who_has_the_store(tmp_path: Path) -> None:

@@ -152,6 +152,10 @@ async def test_what_is_dated_before_its_last_interval_takes_effect_when_that_beg
     await store.expire([CART], [], 5)
     await store.upsert_entities([entity(CART, 7), Entity(ORDERS, {"version": "2"}, ("test",), 3, 4)])
     assert [change.at for change in await store.changes(0)] == [10] * 5
+    await store.upsert_relations([relation(QUERIES, 20)])
+    await store.expire([], [QUERIES], 15)
+    await store.upsert_relations([relation(QUERIES, 12)])
+    assert [change.at for change in await store.changes(10)] == [20] * 3
     for ref in (CART, ORDERS):
         assert [len([each for each in (await store.snapshot(at)).entities if each.ref == ref]) for at in (4, 6, 8, 10, 20)] == [0, 0, 0, 1, 1]
 
