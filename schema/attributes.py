@@ -91,10 +91,21 @@ POOL_USE_SHARE = Attribute(
     "1",
     Scale.SHARE,
     ("service",),
-    (MetricSource("db.client.connection.count", (("db.client.connection.state", "used"),), "db.client.connection.max"),),
+    (
+        MetricSource("db.client.connection.count", (("db.client.connection.state", "used"),), "db.client.connection.max"),
+        MetricSource("db.client.connections.usage", (("state", "used"),), "db.client.connections.max"),
+    ),
 )
-POOL_PENDING = Attribute("pool_pending", "{request}", Scale.AMOUNT, ("service",), _any("db.client.connection.pending_requests"), immaterial=1.0, summed=True)
-POOL_WAIT = Attribute("pool_wait", "s", Scale.AMOUNT, ("service",), _any("db.client.connection.wait_time"), immaterial=0.01)
+POOL_PENDING = Attribute(
+    "pool_pending",
+    "{request}",
+    Scale.AMOUNT,
+    ("service",),
+    _any("db.client.connection.pending_requests", "db.client.connections.pending_requests"),
+    immaterial=1.0,
+    summed=True,
+)
+POOL_WAIT = Attribute("pool_wait", "s", Scale.AMOUNT, ("service",), _any("db.client.connection.wait_time", "db.client.connections.wait_time"), immaterial=0.01)
 DATABASE_CONNECTION_SHARE = Attribute(
     "connection_share",
     "1",
@@ -130,7 +141,16 @@ SERVER_DURATION = Attribute(
     _any("http.server.request.duration", "http.server.duration", "rpc.server.duration", "rpc.server.call.duration"),
     immaterial=0.0005,
 )
-HEAP_SHARE = Attribute("heap_share", "1", Scale.SHARE, ("service",), (MetricSource("jvm.memory.used", (("jvm.memory.type", "heap"),), "jvm.memory.limit"),))
+HEAP_SHARE = Attribute(
+    "heap_share",
+    "1",
+    Scale.SHARE,
+    ("service",),
+    (
+        MetricSource("jvm.memory.used", (("jvm.memory.type", "heap"),), "jvm.memory.limit"),
+        MetricSource("process.runtime.jvm.memory.usage", (("type", "heap"),), "process.runtime.jvm.memory.limit"),
+    ),
+)
 GC_TIME_SHARE = Attribute("gc_time_share", "1", Scale.SHARE, ("service",), _any("jvm.gc.overhead"))
 
 ATTRIBUTES: dict[str, Attribute] = {

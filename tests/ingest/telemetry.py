@@ -118,7 +118,7 @@ class Estate:
 
     def calls(self) -> dict[tuple[EntityRef, str, EntityRef], dict[str, int]]:
         """Sums over all windows of what travelled along each relation."""
-        names = ("calls", "errors", "timeouts", "duration", "target_duration", "paired", "gap", "carrying", "failed_source")
+        names = ("calls", "errors", "timeouts", "duration", "target_duration", "answered", "paired", "gap", "carrying", "failed_source")
         found: dict[tuple[EntityRef, str, EntityRef], dict[str, int]] = {}
         for closed in self.windows:
             table = closed.window.calls

@@ -83,6 +83,24 @@ def test_a_share_of_a_limit_is_taken_pool_by_pool_whichever_comes_first() -> Non
     assert samples(estate.finish())[CART, "pool_use_share"] == [pytest.approx((0.9 + 0.1) / 2)]
 
 
+def test_metrics_of_the_old_conventions_show_the_same_attributes() -> None:
+    estate = Estate()
+    estate.send(
+        metrics(
+            SERVICE,
+            total("db.client.connections.usage", ({"state": "used", "pool.name": "a"}, 1, 3), ({"state": "idle", "pool.name": "a"}, 1, 7), monotonic=False),
+            total("db.client.connections.max", ({"pool.name": "a"}, 1, 10), monotonic=False),
+            total("db.client.connections.pending_requests", ({"pool.name": "a"}, 1, 2), monotonic=False),
+            total("process.runtime.jvm.memory.usage", ({"type": "heap", "pool": "old"}, 1, 50), ({"type": "non_heap"}, 1, 5), monotonic=False),
+            total("process.runtime.jvm.memory.limit", ({"type": "heap", "pool": "old"}, 1, 200), monotonic=False),
+        ),
+        metrics(SERVICE, durations("db.client.connections.wait_time", "ms", (1, 10, 40.0))),
+        metrics(SERVICE, durations("db.client.connections.wait_time", "ms", (6, 20, 240.0))),
+    )
+    found = {attribute: values for (_, attribute), values in samples(estate.finish()).items()}
+    assert found == {"pool_use_share": [0.3], "pool_pending": [2.0], "heap_share": [0.25], "pool_wait": [pytest.approx(0.02)]}
+
+
 def test_a_sum_that_may_fall_is_a_level_and_one_that_may_not_is_what_it_grew_by() -> None:
     estate = Estate()
     for at, pending in ((1, 3.0), (6, 5.0), (11, 2.0)):

@@ -18,7 +18,7 @@ def test_a_call_is_paired_with_the_server_that_answers_it_across_batches() -> No
     estate.send(batch(span("cart", 3, 2, 1.1, 1.5)))
     estate.send(batch(span("front", 1, 0, 1.0, 2.0)), batch(span("front", 2, 1, 1.05, 1.6, CLIENT)), MUCH_LATER)
     call = estate.calls()[FRONT, "calls", CART]
-    assert (call["calls"], call["paired"], call["carrying"]) == (1, 1, 1)
+    assert (call["calls"], call["answered"], call["paired"], call["carrying"]) == (1, 1, 1, 1)
     assert call["duration"] == pytest.approx(0.55 * SECOND)
     assert call["target_duration"] == pytest.approx(0.4 * SECOND)
     assert call["gap"] == pytest.approx(0.15 * SECOND)
@@ -77,7 +77,8 @@ def test_a_service_that_speaks_for_itself_is_not_served_a_second_time_by_calls_t
     timed_out = span("front", 2, 1, 1.0, 2.0, CLIENT, attributes={"service.peer.name": "cart", "error.type": "timeout"}, failed=True)
     estate.send(batch(span("front", 1, 0, 1.0, 2.0, failed=True), timed_out))
     estate.send(batch(span("cart", 4, 0, 3.0, 3.1, trace=2)), MUCH_LATER)
-    assert estate.calls()[FRONT, "calls", CART]["timeouts"] == 1
+    call = estate.calls()[FRONT, "calls", CART]
+    assert (call["calls"], call["timeouts"], call["answered"]) == (1, 1, 0)
     assert estate.requests(CART)["requests"] == 1
 
 
