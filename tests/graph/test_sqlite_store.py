@@ -103,6 +103,9 @@ async def test_a_large_write_that_is_killed_when_half_is_on_disk_never_was(tmp_p
     store = SqliteGraphStore(path)
     await store.ensure_schema()
     assert [entity.ref.namespace for entity in (await store.snapshot()).entities] == ["small"]
+    assert store._database is not None
+    # Losing power can't be tried; that a commit waits for the disk, and that no half of one is ever in the file, is SQLite's own promise.
+    assert [store._database.execute(f"pragma {name}").fetchone()[0] for name in ("integrity_check", "journal_mode", "synchronous")] == ["ok", "wal", 2]
     await store.close()
 
 
