@@ -47,6 +47,7 @@ class AssemblerSettings:
     window_seconds: float = 5.0
     lateness_seconds: float = 5.0
     trace_patience_seconds: float = 30.0
+    entry_patience_seconds: float = 10.0
     skew_seconds: float = 0.2
     leap_seconds: float = 3600.0
     rows: int = 2_000_000
@@ -86,7 +87,12 @@ class WindowAssembler:
         self._rows = 0
         self._watermark = Watermark(lateness=int(settings.lateness_seconds * SECOND), leap=int(settings.leap_seconds * SECOND))
         self._closed_until = 0
-        self._traces = TraceTable(patience=int(settings.trace_patience_seconds * SECOND), skew=int(settings.skew_seconds * SECOND), limit=settings.pending)
+        self._traces = TraceTable(
+            patience=int(settings.trace_patience_seconds * SECOND),
+            entry_patience=int(settings.entry_patience_seconds * SECOND),
+            skew=int(settings.skew_seconds * SECOND),
+            limit=settings.pending,
+        )
         self._samples = SampleReader(resolver)
         self._dropped: Counter[str] = Counter()
         self._speaking: BoundedTable[EntityRef, bool] = BoundedTable(settings.pending, "speakers_forgotten", self._dropped)

@@ -32,12 +32,14 @@ class _Waiting:
 class TraceTable:
     """Traces under way. Spans are taken as soon as the outermost span above them has ended: a root, a message's consumer,
 
-    or a child of a span that was taken before (a server that outlives a caller's timeout). `skew` nanoseconds are allowed
-    for clocks that differ. What never finds an outermost span is taken `patience` nanoseconds after the trace's last.
+    a child of a span that was taken before (a server that outlives a caller's timeout), or a server whose caller did not show
+    `entry_patience` after the answer, for it sends no spans. `skew` is allowed for clocks that differ. What never finds an
+    outermost span is taken `patience` after the trace's last. Nanoseconds.
     """
 
-    def __init__(self, *, patience: int, skew: int, limit: int) -> None:
+    def __init__(self, *, patience: int, entry_patience: int, skew: int, limit: int) -> None:
         self._patience = patience
+        self._entry_patience = entry_patience
         self._skew = skew
         self._limit = limit
         self._waiting: dict[int, _Waiting] = {}
@@ -83,7 +85,7 @@ class TraceTable:
             waiting = self._waiting[trace]
             known = self._known(trace)
             tired = now - waiting.last >= self._patience
-            chosen = list(waiting.spans.values()) if tired else _below_outermost(waiting.spans, known, now - self._skew)
+            chosen = list(waiting.spans.values()) if tired else self._below_outermost(waiting.spans, known, now)
             if chosen:
                 logs = {span.id: waiting.logs.pop(span.id) for span in chosen if span.id in waiting.logs}
                 for span in chosen:
@@ -113,6 +115,30 @@ class TraceTable:
             self._forget(next(iter(self._counted)))
             self._dropped["counted_traces_forgotten"] += 1
 
+    def _below_outermost(self, spans: Mapping[int, SpanRow], known: Mapping[int, Origin], now: int) -> list[SpanRow]:
+        """The spans that stand below an outermost span which has ended."""
+        reached = {span.id: True for span in spans.values() if span.end <= now - self._skew and self._is_outermost(span, spans, known, now)}
+        if not reached:
+            return []
+        for span in spans.values():
+            path, at = [], span
+            while at.id not in reached:
+                reached[at.id] = False  # Parents that form a circle end here.
+                path.append(at.id)
+                if at.parent not in spans:
+                    break
+                at = spans[at.parent]
+            for each in path:
+                reached[each] = reached[at.id]
+        return [span for span in spans.values() if reached[span.id]]
+
+    def _is_outermost(self, span: SpanRow, spans: Mapping[int, SpanRow], known: Mapping[int, Origin], now: int) -> bool:
+        if not span.parent or span.kind == SpanKind.CONSUMER:
+            return True
+        if span.parent in spans:
+            return False
+        return span.parent in known or (span.kind == SpanKind.SERVER and span.end <= now - self._entry_patience)
+
     def _known(self, trace: int) -> Mapping[int, Origin]:
         found = self._counted.get(trace)
         return found[1] if found is not None else {}
@@ -120,25 +146,3 @@ class TraceTable:
     def _forget(self, trace: int) -> None:
         _, origins = self._counted.pop(trace)
         self._remembered -= len(origins)
-
-
-def _below_outermost(spans: Mapping[int, SpanRow], known: Mapping[int, Origin], ended: int) -> list[SpanRow]:
-    """The spans that stand below an outermost span which ended by `ended`."""
-    reached = {
-        span.id: True
-        for span in spans.values()
-        if (not span.parent or span.kind == SpanKind.CONSUMER or (span.parent in known and span.parent not in spans)) and span.end <= ended
-    }
-    if not reached:
-        return []
-    for span in spans.values():
-        path, at = [], span
-        while at.id not in reached:
-            reached[at.id] = False  # Parents that form a circle end here.
-            path.append(at.id)
-            if at.parent not in spans:
-                break
-            at = spans[at.parent]
-        for each in path:
-            reached[each] = reached[at.id]
-    return [span for span in spans.values() if reached[span.id]]

@@ -143,9 +143,25 @@ def test_a_consumer_that_starts_its_own_trace_is_joined_by_the_topic() -> None:
     assert estate.related(CART, "consumes_from", ORDERS_TOPIC)
 
 
+def test_a_server_whose_caller_sends_no_spans_counts_ten_seconds_later_with_its_calls() -> None:
+    estate = Estate()
+    estate.send(batch(span("front", 3, 77, 1.0, 3.0, failed=True), span("front", 4, 3, 1.5, 2.5, CLIENT), span("cart", 5, 4, 1.6, 2.4)))
+    estate.send(*(batch(span("stock", 10 + at, 0, at, at + 0.1, trace=at)) for at in range(5, 24, 5)))
+    assert estate.windows[-1].window.end == 1_700_000_015 * SECOND
+    assert estate.requests(FRONT)["errors"] == 1
+    assert estate.calls()[FRONT, "calls", CART]["paired"] == 1
+
+
+def test_a_server_whose_caller_is_slow_to_end_still_has_its_caller() -> None:
+    estate = Estate()
+    estate.send(batch(span("cart", 3, 2, 1.0, 1.5)))
+    estate.send(batch(span("front", 2, 1, 0.9, 9.5, CLIENT)), batch(span("front", 1, 0, 0.8, 29.5)), MUCH_LATER)
+    assert estate.calls()[FRONT, "calls", CART]["paired"] == 1
+
+
 def test_a_trace_whose_root_is_never_seen_counts_after_a_while() -> None:
     estate = Estate()
-    estate.send(batch(span("cart", 3, 77, 1.0, 1.5, failed=True)))
+    estate.send(batch(span("cart", 3, 77, 1.0, 1.5, INTERNAL, failed=True)))
     estate.send(*(batch(span("front", 10 + at, 0, at, at + 0.1, trace=at)) for at in range(10, 50, 5)))
     assert estate.requests(CART)["errors"] == 1
 
