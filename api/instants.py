@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
 SECOND = 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,13 +28,6 @@ def parse_instant(text: str) -> int:
 
 def write_instant(at: int) -> str:
     """Epoch nanoseconds as ISO 8601 in UTC, e.g. 2026-03-01T12:30:00.25Z."""
-    minute, rest = divmod(at, 60 * SECOND)
-    seconds, part = divmod(rest, SECOND)
-    fraction = f".{part:09d}".rstrip("0") if part else ""
-    return f"{_write_minute(minute)}:{seconds:02d}{fraction}Z"
-
-
-@lru_cache(maxsize=1024)
-def _write_minute(minutes: int) -> str:
-    # An answer holds thousands of instants, nearly all of the same few minutes.
-    return (EPOCH + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
+    seconds, rest = divmod(at, SECOND)
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{(EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}{fraction}Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NewType
 
 import strawberry
@@ -35,6 +36,6 @@ def date_time() -> ScalarDefinition:
     return strawberry.scalar(
         name="DateTime",
         description="An instant of event time, ISO 8601 with the nanoseconds it has, in UTC.",
-        serialize=write_instant,
+        serialize=lru_cache(maxsize=4_096)(write_instant),  # an answer holds thousands of instants, nearly all of them ends of the same few windows
         parse_value=read_instant,
     )
