@@ -19,7 +19,7 @@ def compiled():
 """
 USE = """
 from tests.reasoning import test_inference, test_intervention, test_constraints, test_compile
-test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up()
+test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up(1.0)
 test_intervention.test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
 test_intervention.test_impact_is_what_a_cause_takes_down_whatever_is_seen_now()
 test_intervention.test_forces_in_both_directions_are_approximated_and_say_so(0)
