@@ -243,37 +243,36 @@ def _sole_owner(path: Path) -> int:
 def _upsert_entities(database: sqlite3.Connection, *, entities: Sequence[Entity]) -> None:
     for entity in entities:
         ref, attributes = str(entity.ref), orjson.dumps(dict(entity.attributes), option=orjson.OPT_SORT_KEYS).decode()
-        row = database.execute("select attributes, first_seen, last_seen, opened from entity where ref = ? and closed is null", (ref,)).fetchone()
-        sources = orjson.dumps(list(entity.sources)).decode()
-        first, last = (row[1], max(row[2], entity.last_seen)) if row else (entity.first_seen, entity.last_seen)
-        if row and row[0] == attributes:
-            database.execute("update entity set sources = ?, last_seen = ? where ref = ? and closed is null", (sources, last, ref))
+        sources, first, last = orjson.dumps(list(entity.sources)).decode(), entity.first_seen, entity.last_seen
+        heartbeat = "update entity set sources = ?, last_seen = max(last_seen, ?) where ref = ? and closed is null and attributes = ?"
+        if database.execute(heartbeat, (sources, last, ref, attributes)).rowcount:
             continue
+        row = database.execute(
+            "update entity set closed = max(opened, ?) where ref = ? and closed is null returning first_seen, last_seen", (last, ref)
+        ).fetchone()
+        opened, event = first, StructureEvent.ENTITY_APPEARED
+        if row:
+            first, last, opened, event = row[0], max(row[1], last), last, StructureEvent.ENTITY_CHANGED
         # The intervals of one thing never overlap, whatever the times that come.
-        past = row[3] if row else database.execute("select coalesce(max(closed), 0) from entity where ref = ?", (ref,)).fetchone()[0]
-        opened = max(past, entity.last_seen if row else entity.first_seen)
-        database.execute("update entity set closed = ? where ref = ? and closed is null", (opened, ref))
+        (past,) = database.execute("select coalesce(max(closed), 0) from entity where ref = ?", (ref,)).fetchone()
+        opened = max(past, opened)
         database.execute("insert into entity values(?, ?, ?, ?, ?, ?, ?, null)", (ref, entity.ref.kind, attributes, sources, first, last, opened))
-        event = StructureEvent.ENTITY_CHANGED if row else StructureEvent.ENTITY_APPEARED
         database.execute("insert into change values(?, ?, ?, null, null, null)", (opened, event.value, ref))
 
 
 def _upsert_relations(database: sqlite3.Connection, *, relations: Sequence[Relation]) -> None:
     for relation in relations:
         columns = key_columns(relation.key)
+        sources, statistics = orjson.dumps(list(relation.sources)).decode(), statistics_json(relation.statistics)
+        heartbeat = """update relation set sources = ?, confidence = ?, statistics = ?, last_seen = max(last_seen, ?)
+                       where source = ? and kind = ? and target = ? and closed is null"""
+        if database.execute(heartbeat, (sources, relation.confidence, statistics, relation.last_seen, *columns)).rowcount:
+            continue
         for end in (columns[0], columns[2]):
             if database.execute("select 1 from entity where ref = ? and closed is null", (end,)).fetchone() is None:
                 raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
-        row = database.execute("select last_seen from relation where source = ? and kind = ? and target = ? and closed is null", columns).fetchone()
-        sources, statistics = orjson.dumps(list(relation.sources)).decode(), statistics_json(relation.statistics)
-        if row:
-            database.execute(
-                "update relation set sources = ?, confidence = ?, statistics = ?, last_seen = ? where source = ? and kind = ? and target = ? and closed is null",
-                (sources, relation.confidence, statistics, max(row[0], relation.last_seen), *columns),
-            )
-            continue
-        past = database.execute("select coalesce(max(closed), 0) from relation where source = ? and kind = ? and target = ?", columns).fetchone()[0]
-        opened = max(past, relation.first_seen)
+        past = "select coalesce(max(closed), 0) from relation where source = ? and kind = ? and target = ?"
+        opened = max(relation.first_seen, *database.execute(past, columns).fetchone())
         database.execute(
             "insert into relation values(?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
             (*columns, sources, relation.confidence, statistics, relation.first_seen, relation.last_seen, opened),
