@@ -170,7 +170,7 @@ def simulating(otlp: str, *, fault: str, seed: int, start: int, inject_at: float
     with tempfile.TemporaryDirectory(prefix="whence-estate-", ignore_cleanup_errors=True) as folder:
         log = Path(folder, "estate.log")
         with log.open("wb") as errors:
-            process = _start([sys.executable, "-m", "demo.estate", "--otlp", otlp, *plan], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            process = _start([sys.executable, "-P", "-m", "demo.estate", "--otlp", otlp, *plan], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         with _ended(process):
             yield Estate(process, log)
 
@@ -183,7 +183,7 @@ def last_lines(log: Path) -> str:
 
 def _start(command: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
     """In a session of its own, so that Ctrl-C reaches it only through us; on a leash, so that it never outlives us."""
-    return subprocess.Popen([sys.executable, "-m", "demo.leash", f"{os.getpid()}", *command], start_new_session=True, **streams)
+    return subprocess.Popen([sys.executable, "-P", "-m", "demo.leash", f"{os.getpid()}", *command], start_new_session=True, **streams)
 
 
 @contextmanager
