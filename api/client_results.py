@@ -97,7 +97,7 @@ class RuledOut:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All that was believed at an instant, root causes by descending probability."""
+    """All that was believed at an instant, root causes by descending probability. `omitted`: symptoms and ruled-out defects not listed."""
 
     at: Instant | None
     exact: bool
@@ -105,6 +105,7 @@ class Diagnosis:
     root_causes: tuple[RootCause, ...]
     symptoms: tuple[Symptom, ...]
     ruled_out: tuple[RuledOut, ...]
+    omitted: int
 
 
 @dataclass(frozen=True, slots=True)

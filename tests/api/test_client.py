@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from graphql import build_schema, graphql_sync
+from graphql import GraphQLObjectType, build_schema, graphql_sync
 
-from api.client import Instant, Intervention, QueryRefusedError, RootCause, ServerUnreachableError, WhenceClient, as_json
+from api.client import (
+    Diagnosis,
+    Effect,
+    Entity,
+    Evidence,
+    Impact,
+    Incident,
+    Instant,
+    Intervention,
+    QueryRefusedError,
+    Relation,
+    RelationStatistics,
+    RootCause,
+    RuledOut,
+    ServerUnreachableError,
+    Status,
+    Symptom,
+    Topology,
+    WhatIf,
+    WhenceClient,
+    as_json,
+)
 from api.client_results import selection
 
 SCHEMA = build_schema((Path(__file__).parents[2] / "docs" / "schema.graphql").read_text(encoding="utf-8"))
+RESULTS = (Diagnosis, Effect, Entity, Evidence, Impact, Incident, Relation, RelationStatistics, RootCause, RuledOut, Status, Symptom, Topology, WhatIf)
 ENTITY = "service:prod/shop/checkout"
 NOON, LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:00:10.000000007Z"
 NOON_NANOSECONDS = 1_772_366_400_000_000_000
@@ -89,7 +112,7 @@ def resolver(value: object, seen: dict[str, Any]) -> Callable[..., object]:
 
 def test_a_diagnosis_is_read_down_to_the_evidence() -> None:
     symptom = {**CONDITION, "probability": 0.99, "observed": "slower", "amount": 1.5, "unit": "s", "onset": LATER}
-    held = {"at": NOON, "exact": True, "stale": "", "rootCauses": [CAUSE], "symptoms": [symptom]}
+    held = {"at": NOON, "exact": True, "stale": "", "rootCauses": [CAUSE], "symptoms": [symptom], "omitted": 2}
     with served({"diagnosis": held | {"ruledOut": [{"entity": ENTITY, "defect": "unavailable", "because": "It answers."}]}}) as client:
         found = client.diagnosis()
     cause = found.root_causes[0]
@@ -223,6 +246,14 @@ def test_waiting_for_a_server_has_an_end() -> None:
     waited: list[float] = []
     with client_of(lambda _: httpx.Response(503)) as client, pytest.raises(ServerUnreachableError, match="did not get ready within 2 s"):
         client.wait_ready(2.0, every=1.0, clock=lambda: sum(waited), sleep=waited.append)
+
+
+@pytest.mark.parametrize("kind", RESULTS, ids=lambda kind: kind.__name__)
+def test_a_result_has_all_that_its_type_in_the_schema_has(kind: type) -> None:
+    offered = SCHEMA.get_type(kind.__name__)
+    assert isinstance(offered, GraphQLObjectType)
+    read = {"".join(word.capitalize() if place else word for place, word in enumerate(field.name.split("_"))) for field in fields(kind)}
+    assert read == set(offered.fields)
 
 
 def test_an_instant_prints_as_people_write_it() -> None:

@@ -119,7 +119,7 @@ class Server:
         }
         effect = condition | {"before": 0.01, "after": 0.95}
         return {
-            "diagnosis": {"at": iso(now), "exact": True, "stale": "", "rootCauses": [cause], "symptoms": [symptom] * broken, "ruledOut": []},
+            "diagnosis": {"at": iso(now), "exact": True, "stale": "", "rootCauses": [cause], "symptoms": [symptom] * broken, "ruledOut": [], "omitted": 0},
             "rootCauses": [cause],
             "incidents": [incident] * (self.opens and now >= INJECTED + 15),
             "topology": {"at": iso(now), "root": ENTRY, "entities": [], "relations": [call], "truncated": False},
