@@ -65,7 +65,8 @@ def _cpu_contention(world: World, random: Random) -> Truth:
     service.cpu_limit = used * random.uniform(0.95, 1.1)
     for pod in service.pods:
         pod.container.set_limit(service.cpu_limit)
-    return Truth(tuple(_container_identity(world, service, pod.container, pod.placement.name) for pod in service.pods), "cpu_limit_too_low")
+    workload = f"workload:{service.spec.cluster}/{world.spec.namespace}/{service.spec.name}"
+    return Truth((workload, *(_container_identity(world, service, pod.container, pod.placement.name) for pod in service.pods)), "cpu_limit_too_low")
 
 
 def _noisy_neighbour(world: World, random: Random) -> Truth:

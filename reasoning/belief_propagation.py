@@ -11,7 +11,8 @@ from reasoning.network import Bool, CausalNetwork
 from schema.batches import Float64, Int32, Int64
 
 ROUNDS = 60
-TOLERANCE = 1e-4
+TOLERANCE = 5e-3  # of a log-odds
+UNDAMPED, DAMPING = 5, 0.5  # rounds that suffice where there are few loops; then old messages keep this share
 STRONGEST = 700.0  # exp of more does not fit a double
 
 
@@ -37,7 +38,7 @@ def propagate(network: CausalNetwork, log_evidence: Float64, relevant: Bool) -> 
     evidence = np.clip(log_evidence, -STRONGEST, STRONGEST)
     links = (network.parent_ptr, network.strength, network.child_ptr, network.child_link)
     for each in range(ROUNDS):
-        moved = sweep(order, relevant, network.leak, *links, network.effect, evidence, 0.0 if each < ROUNDS // 4 else 0.5, down, up, log_odds)
+        moved = sweep(order, relevant, network.leak, *links, network.effect, evidence, DAMPING if each >= UNDAMPED else 0.0, down, up, log_odds)
         if moved < TOLERANCE:
             break
     return Messages(down, up, log_odds)

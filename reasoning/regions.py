@@ -19,7 +19,7 @@ from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork
 from schema.batches import Float64, Int32, Int64
 
-SMALLEST_INFLUENCE = 3e-4
+SMALLEST_INFLUENCE = 1e-4
 COARSER, MUCH_COARSER = 3.0, 10.0  # how much the threshold grows where a part stays too wide; the latter where planning is dear
 DEAR = 400  # variables
 UNHEARD = 0.1  # how much less a link counts whose effect tells nothing: it only ties causes together in predictions

@@ -248,8 +248,8 @@ def _levels(
     ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
-        state = detector[place] == NOT_READY
-        if (np.isnan(middle[row]) and not state) or not _is_fresh(at[row], first[row], held[row], now):
+        needs_past = detector[place] != NOT_READY and detector[place] != NEAR_LIMIT
+        if (np.isnan(middle[row]) and needs_past) or not _is_fresh(at[row], first[row], held[row], now):
             continue
         total = 0.0
         covered = looks = 0

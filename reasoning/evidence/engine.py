@@ -34,6 +34,8 @@ DURATION_OF_BINS = np.stack([np.ones_like(BIN_SECONDS), BIN_SECONDS, BIN_SECONDS
 DURATION_OF_BINS.setflags(write=False)
 WANDER_OF_DEMAND = 0.1
 STILL_THERE = 20 * SECOND
+GONE = 90 * SECOND
+PASSING = frozenset({"pod", "container"})
 WANDER_OF_COARSE_LOG = 0.15
 
 
@@ -86,7 +88,8 @@ class EvidenceEngine:
         self._calls(now, window.calls, window.requests)
         self._behaviour.observe(now, window.behaviour)
         self._samples(now, window.samples)
-        findings = sorted(self._episodes.date(now, self._findings(now)), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
+        there = (finding for finding in self._findings(now) if self._was_seen(finding.condition.entity, now - GONE))
+        findings = sorted(self._episodes.date(now, there), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
         return EvidenceState(now, tuple(findings), self._live(now))
 
     def _requests(self, now: int, table: RequestTable) -> None:
@@ -119,13 +122,16 @@ class EvidenceEngine:
             if key[0] in busy or ref.kind != "pod":
                 continue
             service = self._graph.service_of(ref)
-            if self._is_there(ref, now) and service is not None and self._graph.find(service) in busy:
+            if self._was_seen(ref, now - STILL_THERE) and service is not None and self._graph.find(service) in busy:
                 silent.append(key[0])
         return silent, np.zeros(len(silent))
 
-    def _is_there(self, ref: EntityRef, now: int) -> bool:
+    def _was_seen(self, ref: EntityRef, since: int) -> bool:
+        """Of what comes and goes, what was not seen lately is gone: it can't be well or ill any more."""
+        if ref.kind not in PASSING:
+            return True
         entity = self._graph.entity(ref)
-        return entity is not None and entity.last_seen > now - STILL_THERE
+        return entity is not None and entity.last_seen > since
 
     def _slow(self, now: int, entity: Int32, detector: str, histogram: Int32) -> None:
         seen = histogram.any(axis=1)
@@ -199,7 +205,7 @@ class EvidenceEngine:
         yield from self._told(keys, coins)
         keys, rows = _all(self._demand)
         # A pod that nobody reports any more is gone, and what is gone has no demand that could be low.
-        there = [place for place, (entity, _) in enumerate(keys) if (ref := self._graph.ref(entity)).kind != "pod" or self._is_there(ref, now)]
+        there = [place for place, (entity, _) in enumerate(keys) if self._was_seen(self._graph.ref(entity), now - STILL_THERE)]
         keys, rows = [keys[place] for place in there], rows[there]
         for detector, sign in (("busier", 1.0), ("quieter", -1.0)):
             demand = judge_means(self._demand, rows, now, least=self._settings.least_windows, wander=WANDER_OF_DEMAND, sign=sign)
@@ -230,12 +236,13 @@ class EvidenceEngine:
 
     def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Finding]:
         ratio = _tempered(float(judged.ratio[place]), rule, self._settings)
+        ref = self._graph.ref(entity)
         if not abs(ratio) >= LEAST_RATIO:
             return
         before, after, count = float(judged.before[place]), float(judged.after[place]), float(judged.count[place])
         words = observed(rule.detector, rule.attribute, before, after, count, event)
         yield Finding(
-            condition=ConditionRef(self._graph.ref(entity), rule.name),
+            condition=ConditionRef(ref, rule.name),
             log_likelihood_ratio=ratio,
             onset=int(judged.onset[place]) if ratio > 0 else None,
             amount=words.amount,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, lgamma, log, log1p, pi, sqrt
+from math import exp, isnan, lgamma, log, log1p, pi, sqrt
 
 import numpy as np
 
@@ -61,9 +61,12 @@ def shifted(deviation: float, scale: float, sizes: Float64) -> float:
 def near_limit(share: float, usual: float, scale: float) -> float:
     """A share of a limit: density 6 share^5 if the limit is what matters. If not, t round the usual level, or now and then a move
 
-    to some other harmless level, the fuller the rarer (density 2 (1 - share)). Never for a share that fell.
+    to some other harmless level, the fuller the rarer (density 2 (1 - share)), which is all there is where nothing is usual yet (nan).
+    Never for a share that fell.
     """
     filled = max(min(share, 0.99), 0.01)
+    if isnan(usual):
+        return 5.0 * log(filled) + log(6.0) - log(2.0 * (1.0 - filled))
     normal = log(exp(student((share - usual) / scale)) / scale * (1.0 - HARMLESS_MOVE) + HARMLESS_MOVE * 2.0 * (1.0 - filled))
     ratio = 5.0 * log(filled) + log(6.0) - normal
     return ratio if share > usual else min(ratio, 0.0)

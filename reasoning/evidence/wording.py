@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 from reasoning.evidence.detectors import LEVEL_DETECTORS
 from schema.attributes import ATTRIBUTES, Scale
@@ -39,6 +40,8 @@ def _sampled(attribute: str, before: float, after: float) -> Observed:
     name = known.name.replace("_", " ")
     if known.scale == Scale.STATE:
         return Observed(f"{name} in {after:.0%} of the last readings", after - 1.0, "1")
+    if isnan(before):
+        return Observed(f"{name} {after:.0%}", after, "1")
     if known.scale in {Scale.SHARE, Scale.RATIO}:
         return Observed(f"{name} {after:.0%}, usually {before:.0%}", after - before, "1")
     if known.unit == "s":
