@@ -74,7 +74,7 @@ def test_json_with_odd_members_is_taken_or_refused(data: st.DataObject, signal: 
     for _ in range(data.draw(st.integers(1, 3))):
         known = list(places(document))
         container, key = data.draw(st.sampled_from(known)) if known else (document, "resourceSpans")
-        container[key] = data.draw(ODD)
+        container[key] = copy.deepcopy(data.draw(ODD))
     take(signal, parse_json, json.dumps(document).encode())
 
 
