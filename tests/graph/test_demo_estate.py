@@ -17,6 +17,7 @@ from ingest.otlp.decode_metrics import decode_metrics
 from ingest.otlp.decode_traces import decode_traces
 from schema.batches import Batch
 
+pytestmark = pytest.mark.slow
 SECOND = 1_000_000_000
 START = 1_767_600_000 * SECOND
 DECODERS = {"ExportTraceServiceRequest": decode_traces, "ExportMetricsServiceRequest": decode_metrics, "ExportLogsServiceRequest": decode_logs}
@@ -37,7 +38,7 @@ def world() -> World:
 def graph(world: World) -> LiveGraph:
     live = LiveGraph()
     assembler = WindowAssembler(live, Resolver(), settings=AssemblerSettings())
-    for batch in batches(world, 75.0):
+    for batch in batches(world, 40.0):
         assembler.add(batch)
     for _ in assembler.close_until(1 << 62):
         pass

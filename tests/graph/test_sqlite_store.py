@@ -230,6 +230,7 @@ def test_a_migration_that_fails_leaves_the_layout_before_it() -> None:
     database.close()
 
 
+@pytest.mark.slow
 async def test_a_hub_with_more_neighbours_than_a_statement_has_variables(tmp_path: Path) -> None:
     store = SqliteGraphStore(tmp_path / "whence.db")
     await store.ensure_schema()

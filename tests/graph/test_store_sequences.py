@@ -102,6 +102,7 @@ async def everything(store: GraphStore) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORES)
 @settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.lists(WRITES, max_size=12))
