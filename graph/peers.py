@@ -88,7 +88,7 @@ class Peers:
         workload = next((said[key] for key in WORKLOAD_KEYS if said.get(key)), "")
         if known is not None or not (workload or address or database):
             return known
-        return self._server(vantage, asked, workload or address, time)
+        return self._server(vantage, asked, workload or address, time, guessed=True)
 
     def measured_destination(self, kind: str, vantage: Vantage, said: Mapping[str, str]) -> EntityRef | None:
         """The topic or queue that a receiver's metrics are of."""
@@ -153,7 +153,7 @@ class Peers:
         cluster = "" if place.scope == Scope.WORLD else vantage.cluster
         return EntityRef(kind, cluster, "", name) if self._book.admits(f"{cluster}/{place.name}", time) else None
 
-    def _server(self, vantage: Vantage, asked: _Asked, address: str, time: int) -> EntityRef | None:
+    def _server(self, vantage: Vantage, asked: _Asked, address: str, time: int, *, guessed: bool = False) -> EntityRef | None:
         host, port = host_and_port(address, asked.port)
         place = place_of(host, vantage.namespace, self._directory.namespaces) if host else Place(Scope.HOST, "")
         if place.scope == Scope.HOST:
@@ -164,7 +164,8 @@ class Peers:
             server = known or self._stranger(asked.kind, vantage, place, name, time)
         else:
             server = self._server_at(vantage, asked, place, port)
-        if server is not None:
+        # A guess is not entered into the directory: it must not stand in the way of what a client says later.
+        if server is not None and not guessed:
             self._directory.add_server(server, place.name, asked.database)
         return server
 

@@ -98,6 +98,15 @@ def test_a_receiver_heard_before_any_client_names_the_server_by_its_database() -
     assert str(resolver.metric_entity(Resource(RECEIVER), {}, ("database",), NOW)) == ORDERS
 
 
+def test_a_receiver_that_says_too_little_joins_the_clients_once_they_speak() -> None:
+    resolver = Resolver(default_cluster="eu")
+    little = Resource({"postgresql.database.name": "orders"})
+    resolver.learn([little], NOW)
+    assert str(resolver.metric_entity(little, {}, ("database",), NOW)) == "database:eu//orders"
+    peer(resolver, pod("checkout"), CLIENTS["its full name"])
+    assert str(resolver.metric_entity(little, {}, ("database",), NOW)) == ORDERS
+
+
 def test_databases_of_one_server_stay_apart_and_so_do_servers_of_one_name() -> None:
     resolver = Resolver()
     other = said(db__system__name="postgresql", db__namespace="stock", server__address="orders-db")
