@@ -12,7 +12,7 @@ from schema.batches import Float64, Int32, Int64
 
 ROUNDS = 60
 TOLERANCE = 5e-3  # of a log-odds
-UNDAMPED, DAMPING = 5, 0.5  # rounds that suffice where there are few loops; then old messages keep this share
+UNDAMPED, DAMPING = 5, 0.2  # rounds that suffice where there are few loops; then old messages keep this share
 STRONGEST = 700.0  # exp of more does not fit a double
 
 
