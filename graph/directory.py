@@ -85,10 +85,11 @@ class Directory:
                 self._dropped["server_table_full"] += 1
                 return
             table.known.add(server)
-        if host:
-            table.by_host.setdefault(host, set()).add(server)
-        if database:
-            table.by_database.setdefault(database, set()).add(server)
+        for names, name in ((table.by_host, host), (table.by_database, database)):
+            if name and (name in names or len(names) < self._limit):
+                names.setdefault(name, set()).add(server)
+            elif name:
+                self._dropped["server_table_full"] += 1
 
     def server(self, kind: str, cluster: str, namespace: str, *, host: str = "", database: str = "") -> EntityRef | None:
         """The only known server that fits: all that is given must match; several in the cluster are told apart by namespace.

@@ -71,6 +71,15 @@ def test_tables_are_bounded_and_what_is_refused_is_counted() -> None:
     assert known.dropped == {"service_table_full": 1, "server_table_full": 1, "namespace_table_full": 1}
 
 
+def test_a_server_with_endless_addresses_is_bounded_too() -> None:
+    known, orders = Directory(limit=2), EntityRef("database", "c", "shop", "db/orders")
+    for number in range(5):
+        known.add_server(orders, f"10.0.0.{number}", "orders")
+    assert known.server("database", "c", "shop", host="10.0.0.1") == known.server("database", "c", "shop", database="orders") == orders
+    assert known.server("database", "c", "shop", host="10.0.0.4") is None
+    assert known.dropped == {"server_table_full": 3}
+
+
 def test_the_order_of_introduction_does_not_matter() -> None:
     all_services = [service("cart"), service("cart", "web"), service("cart", "shop", "d")]
     answers = {tuple(directory(*order).service("c", namespace, "cart") for namespace in ("shop", "web", "x")) for order in permutations(all_services)}
