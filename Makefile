@@ -11,6 +11,7 @@ $(VENV)/.ready: requirements/development.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m reasoning.prepare
 	touch $@
 
 demo: setup
