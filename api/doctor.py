@@ -20,27 +20,40 @@ SECOND = 1_000_000_000
 STALE = 300 * SECOND
 ADVICE = {
     "late": "Senders are behind or clocks differ: send sooner (batch timeouts below 5 s) and synchronise clocks.",
+    "ahead": "Clocks run ahead of the others: synchronise them.",
     "buffer_full": "More telemetry arrives than windows may hold: sample, or split the load over several Whences.",
     "waiting_spans_full": "More traces are under way than may be held: sample whole traces at the head.",
-    "waiting_records_full": "More logs wait for their trace than may be held: send fewer, or from WARN on.",
+    "waiting_records_full": "More logs wait for their request than may be held: send fewer, or from WARN on.",
     "duplicate_spans": "The same spans come twice: two exporters or Collectors send the same telemetry.",
-    "spans_without_request": "Spans whose trace has no server span: instrument the entry points, and send all spans of a trace to this Whence.",
+    "spans_without_request": "Set service.name on what sends these spans; their parents may also form a circle.",
     "records_without_span": "Log records name a span that never came: send traces and logs of a service to the same Whence, and sample them alike.",
-    "records_without_trace": "Log records carry no trace id, so they count for the service and not for a request: turn on trace context in the log appender.",
-    "unknown_metric": "Metrics that Whence has no use for: nothing is wrong; drop them in the Collector to save the way.",
-    "metric_without_entity": "Metrics whose resource names no entity: set service.name, or the k8s.* attributes with the k8sattributes processor.",
-    "service_graph_without_ends": "Service graph metrics without client or server: keep both labels when aggregating.",
-    "event_without_entity": "Kubernetes events about objects that telemetry never named: set k8s.* resource attributes on what the object runs.",
-    "peer_on_own_host": "Calls to an address on the caller's own host: set service.peer.name on the client span.",
+    "counted_traces_forgotten": "Traces last longer than can be remembered at this load: late spans of them lack their caller.",
+    "implausible_value": "Metric values beyond 1e18: look for overflowing counters in the exporter.",
+    "unknown_metric": "Nothing is wrong: Whence has no use for these metrics. Drop them in the Collector to save the way.",
+    "metric_without_entity": "Set service.name on what sends these metrics, or k8s.* attributes with the k8sattributes processor.",
+    "service_graph_without_ends": "Keep the labels client and server when aggregating service graph metrics.",
+    "event_without_entity": "Kubernetes events about objects that telemetry never named: set k8s.* resource attributes on what runs there.",
+    "peer_on_own_host": "Nothing is wrong: calls to localhost are taken for sidecars and proxies. Set service.peer.name on the span if one is not.",
+    "temporary_destination": "Nothing is wrong: reply queues that brokers make up are not followed.",
     "unknown_address": "Calls to addresses nobody is known at: set service.peer.name, or send k8s.pod.ip with the k8sattributes processor.",
-    "address_contested": "Several services answer at one address: set service.peer.name on the client span.",
-    "series_full": "More metric series than may be followed: drop labels of high cardinality.",
-    "entities_full": "More entities than the graph may hold: name things without ids (pod uids, request ids) in service.name and routes.",
-    "relations_full": "More relations than the graph may hold: see entities_full.",
-    "identity_table_full": "More identities than may ever be told apart: see entities_full; a restart forgets the old ones.",
+    "address_contested": "Two pods claim one address: set service.peer.name on the client span.",
+    "series_forgotten": "More counters than may be followed: drop metric labels of high cardinality.",
+    "limits_forgotten": "More limits than may be followed: drop metric labels of high cardinality.",
+    "services_forgotten": "More services than may be followed: keep ids out of service.name.",
+    "speakers_forgotten": "More services and pods than may be followed: keep ids out of service.name.",
+    "entities_full": "More entities than the graph may hold: keep ids out of service.name and routes.",
+    "relations_full": "More relations than the graph may hold: keep ids out of service.name and routes.",
+    "identity_table_full": "More identities than may be told apart: keep ids out of names; a restart forgets the old ones.",
+    "label_values_full": "An attribute of an entity changes all the time: look for ids in service.version and the like.",
+    "place_table_full": "More pods and hosts than may be remembered: those heard longest ago are forgotten.",
+    "address_table_full": "More addresses than may be remembered: those heard longest ago are forgotten.",
+    "service_table_full": "More service names than may be looked up: keep ids out of service.name.",
+    "server_table_full": "More server names than may be looked up: keep ids out of server.address.",
+    "namespace_table_full": "More namespaces than may be looked up: keep ids out of service.namespace.",
     "store_backlog_full": "The store refused writes for so long that changes were let go: mend the store, then restart.",
 }
-OTHERWISE = "A bound was met: docs/ingest.md tells what each reason means."
+HARMLESS = frozenset({"unknown_metric", "peer_on_own_host", "temporary_destination"})
+OTHERWISE = "A bound was met; docs/ingest.md and docs/graph.md tell which."
 
 
 class Health(StrEnum):
@@ -140,7 +153,8 @@ def _drops(status: Status) -> Iterator[Check]:
         yield Check("dropped", Health.WELL, "Nothing.")
     for drop in status.dropped:
         if drop.count:
-            yield Check("dropped", Health.WARNING, f"{drop.count:,.0f} by reason {drop.reason}.", ADVICE.get(drop.reason, OTHERWISE))
+            health = Health.WELL if drop.reason in HARMLESS else Health.WARNING
+            yield Check("dropped", health, f"{drop.count:,.0f} by reason {drop.reason}.", ADVICE.get(drop.reason, OTHERWISE))
 
 
 def _correlation(services: Sequence[Entity]) -> Iterator[Check]:

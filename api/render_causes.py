@@ -42,7 +42,7 @@ def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         console.print()
         heading(console, "Ruled out")
         paragraphs(console, ((f"{each.defect} of {described(each.entity)}", each.because) for each in diagnosis.ruled_out[:SHOWN]), indent=0)
-        if (more := len(diagnosis.ruled_out) - SHOWN) > 0:
+        if (more := max(len(diagnosis.ruled_out) - SHOWN, 0) + diagnosis.omitted) > 0:
             say(console, f"and {more} more")
 
 

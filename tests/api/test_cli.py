@@ -8,6 +8,7 @@ UPDATE_GOLDEN=1 writes the transcripts anew; read the difference before committi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +43,7 @@ from api.client_results import (
     WhatIf,
     as_json,
 )
+from api.doctor import ADVICE
 from api.settings import ServeSettings, flag, variable
 from tests.api.recordings import SECOND, shop_lines, write_lines
 
@@ -64,9 +66,10 @@ DIAGNOSIS = Diagnosis(
     AT, exact=True, stale="", root_causes=(SLOW_QUERY, SLOW_CODE, UNLIKELY),
     symptoms=(Symptom(CART, "latency_high", 0.99, "mean 0.02 s -> 0.26 s over 240 requests", 0.24, "s", ONSET),),
     ruled_out=(RuledOut(CHECKOUT, "slow_code", "latency_high of service:c/shop/checkout began 120 s after latency_high of service:c/shop/cart"),),
+    omitted=3,
 )  # fmt: skip
-QUIET = Diagnosis(AT, exact=True, stale="", root_causes=(UNLIKELY,), symptoms=(), ruled_out=())
-UNSEEN = Diagnosis(None, exact=True, stale="", root_causes=(), symptoms=(), ruled_out=())
+QUIET = Diagnosis(AT, exact=True, stale="", root_causes=(UNLIKELY,), symptoms=(), ruled_out=(), omitted=0)
+UNSEEN = Diagnosis(None, exact=True, stale="", root_causes=(), symptoms=(), ruled_out=(), omitted=0)
 INCIDENTS = (
     Incident("2", ITEMS, "slow_query", "OPEN", AT, ONSET, None, 0.87, 0.91, (Condition(CART, "latency_high"),)),
     Incident("1", CART, "slow_code", "RECOVERED", Instant(int(AT) - 7_000 * SECOND), None, Instant(int(AT) - 3_000 * SECOND), 0.1, 0.8, ()),
@@ -271,6 +274,14 @@ def test_replay_tells_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureF
     captured = capsys.readouterr()
     assert "2026-02-25 06:13:40 UTC" in captured.out
     assert captured.err == f"whence: {tmp_path / 'labels.json'} holds no OTLP and is left out.\n"
+
+
+def test_every_reason_for_a_drop_that_is_documented_comes_with_advice() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    pages = (docs / "ingest.md").read_text().partition("## What is dropped")[2], (docs / "graph.md").read_text().partition("## Dropped")[2]
+    reasons = {reason for page in pages for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for reason in re.findall(r"`(\w+)`", row)}
+    assert len(reasons) > 20
+    assert reasons <= ADVICE.keys()
 
 
 def test_help_shows_every_setting_with_its_variable_and_default(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
