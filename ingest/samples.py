@@ -18,6 +18,7 @@ from schema.identity import EntityRef
 from schema.windows import SampleTable
 
 SECOND = 1_000_000_000
+IMPLAUSIBLE = 1e18  # no bytes, seconds or requests of a window come near; beyond it sums leave their range
 TO_SECONDS = {"ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 SERVICE_GRAPH_CALLS = "traces_service_graph_request_total"
 Pairs = tuple[tuple[str, str], ...]
@@ -110,6 +111,9 @@ class SampleReader:
 
     def _use(self, point: PointRow, reading: _Reading) -> None:
         increase, number = self._increase(point)
+        if not (abs(point.value) < IMPLAUSIBLE and abs(increase) < IMPLAUSIBLE and number < IMPLAUSIBLE):
+            self._dropped["implausible_value"] += 1
+            return
         for use in self._uses[point.metric]:
             ref = self._entity(use, point) if use.role != "limit" else None
             if ref is None:
@@ -155,7 +159,7 @@ class SampleReader:
             return
         count = counts.requests.setdefault(ref, RequestCount(detailed=False))
         count.summed_requests += round(requests)
-        count.summed_duration += round(seconds * SECOND)
+        count.summed_duration += round(max(seconds, 0.0) * SECOND)
 
     def _count_failures(self, values: Mapping[tuple[EntityRef, str], list[float]], counts: WindowCounts) -> None:
         for (ref, attribute), ratios in values.items():
@@ -166,13 +170,16 @@ class SampleReader:
             count = counts.requests.get(ref)
             # A ratio that never was above 0 is a column nobody measured, not a service that always fails.
             if count is not None and not count.detailed and ref in self._measured_success:
-                failed = round(count.summed_requests * (1.0 - sum(ratios) / len(ratios)))
+                failed = round(count.summed_requests * (1.0 - min(max(sum(ratios) / len(ratios), 0.0), 1.0)))
                 count.errors += failed
                 count.own_errors += failed
 
     def _service_graph(self, point: PointRow, counts: WindowCounts) -> None:
         ends = dict(point.attributes)
         increase, _ = self._increase(point)
+        if not increase < IMPLAUSIBLE:
+            self._dropped["implausible_value"] += 1
+            return
         if not ends.get("client") or not ends.get("server") or ends["client"] == ends["server"]:
             self._dropped["service_graph_without_ends"] += 1
             return

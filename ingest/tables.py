@@ -18,6 +18,7 @@ from schema.windows import DURATION_BINS, BehaviourTable, CallTable, LogTable, R
 
 Intern = Callable[[EntityRef], int]
 COUNT_LEVELS = (1, 2, 4, 8)
+LARGEST = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -209,11 +210,11 @@ def request_table(counts: WindowCounts, intern: Intern) -> RequestTable:
     rows = sorted(counts.requests.items())
     return RequestTable(
         entity=frozen([intern(ref) for ref, _ in rows], np.int32),
-        requests=frozen([count.requests for _, count in rows], np.int64),
-        errors=frozen([count.errors for _, count in rows], np.int64),
-        own_errors=frozen([count.own_errors for _, count in rows], np.int64),
-        duration=frozen([sum(count.durations) + count.summed_duration for _, count in rows], np.int64),
-        own=frozen([sum(count.own) for _, count in rows], np.int64),
+        requests=_sums([count.requests for _, count in rows]),
+        errors=_sums([count.errors for _, count in rows]),
+        own_errors=_sums([count.own_errors for _, count in rows]),
+        duration=_sums([sum(count.durations) + count.summed_duration for _, count in rows]),
+        own=_sums([sum(count.own) for _, count in rows]),
         duration_histogram=_histograms(count.durations for _, count in rows),
         own_histogram=_histograms(count.own for _, count in rows),
         detailed=frozen([count.detailed for _, count in rows], np.bool_),
@@ -227,7 +228,7 @@ def call_table(counts: WindowCounts, intern: Intern) -> CallTable:
     served = {ref: count.requests for ref, count in counts.requests.items()}
 
     def whole(pick: Callable[[CallCount], int]) -> NDArray[np.int64]:
-        return frozen([pick(count) for _, count in rows], np.int64)
+        return _sums([pick(count) for _, count in rows])
 
     return CallTable(
         source=frozen([intern(key[0]) for key, _ in rows], np.int32),
@@ -243,7 +244,7 @@ def call_table(counts: WindowCounts, intern: Intern) -> CallTable:
         paired=whole(lambda count: len(count.gaps)),
         gap=whole(lambda count: sum(count.gaps)),
         carrying=whole(lambda count: count.carrying),
-        source_requests=frozen([served.get(key[0], 0) for key, _ in rows], np.int64),
+        source_requests=_sums([served.get(key[0], 0) for key, _ in rows]),
         failed_source=whole(lambda count: count.failed_source),
         duration_histogram=_histograms(count.durations for _, count in rows),
         gap_histogram=_histograms(count.gaps for _, count in rows),
@@ -279,6 +280,11 @@ def log_table(counts: WindowCounts, intern: Intern) -> LogTable:
         error=frozen([key[2] for key, _ in rows], np.bool_),
         records=frozen([number for _, number in rows], np.int64),
     )
+
+
+def _sums(values: list[int]) -> NDArray[np.int64]:
+    """Whole numbers as a column; what no honest sender reaches ends at its bound."""
+    return frozen([min(value, LARGEST) for value in values], np.int64)
 
 
 def _histograms(durations: Iterable[list[int]]) -> NDArray[np.int32]:

@@ -157,3 +157,18 @@ def test_a_metric_that_nothing_reads_is_counted() -> None:
     estate = Estate()
     estate.send(metrics(SERVICE, gauge("weather.temperature", ({}, 1, 20.0))))
     assert estate.finish().assembler.dropped == {"unknown_metric": 1}
+
+
+@pytest.mark.parametrize("seconds", [1e300, -1e300])
+def test_a_value_that_no_window_holds_is_refused_and_counted(seconds: float) -> None:
+    estate = Estate()
+    for at, total_seconds in ((1, 0.0), (6, seconds), (11, -seconds)):
+        estate.send(metrics(SERVICE, durations("http.server.request.duration", "s", (at, 10 * at, total_seconds))))
+    assert estate.finish().requests(CART)["requests"] == 0
+    assert estate.assembler.dropped == {"implausible_value": 2}
+
+
+def test_sums_beyond_the_columns_range_end_at_its_bound() -> None:
+    estate = Estate()
+    estate.send(batch(*(span("cart", at, 0, -1_600_000_000, 2_800_000_000, trace=at) for at in range(1, 5))))
+    assert estate.finish(1e10).requests(CART)["duration"] == (1 << 63) - 1
