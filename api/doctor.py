@@ -27,6 +27,7 @@ ADVICE = {
     "duplicate_spans": "The same spans come twice: two exporters or Collectors send the same telemetry.",
     "spans_without_request": "Set service.name on what sends these spans; their parents may also form a circle.",
     "records_without_span": "Log records name a span that never came: send traces and logs of a service to the same Whence, and sample them alike.",
+    "records_without_trace": "Log records that carry no trace id count for their service and for no request: turn on trace context in the log appender.",
     "counted_traces_forgotten": "Traces last longer than can be remembered at this load: late spans of them lack their caller.",
     "implausible_value": "Metric values beyond 1e18: look for overflowing counters in the exporter.",
     "unknown_metric": "Nothing is wrong: Whence has no use for these metrics. Drop them in the Collector to save the way.",

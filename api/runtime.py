@@ -9,13 +9,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from api.hub import DiagnosisHub
 from api.instants import write_instant
 from api.persistence import GraphWriter
 from api.pipeline import Pipeline, Step
 from graph.store import GraphStore
 from ingest.errors import OverloadedError
-from schema.batches import Batch
+from schema.batches import Batch, LogBatch
 from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, IncidentState, Intervention, WhatIf
 
 KEPT_DIAGNOSES = 1_440
@@ -52,6 +54,7 @@ class Runtime:
         self._writer = GraphWriter(pipeline.graph, store)
         self._turn = asyncio.Lock()
         self._senders = 0
+        self._records_without_trace = 0
         self._past: deque[Diagnosis] = deque(maxlen=KEPT_DIAGNOSES)
         self.ready = False
         self.windows_closed = 0
@@ -96,6 +99,7 @@ class Runtime:
         if self._senders >= WAITING_SENDERS:
             raise OverloadedError
         self._senders += 1
+        self._records_without_trace += records_without_trace(batch)
         try:
             # A sender that gives up must not take a half-settled step with it.
             await asyncio.shield(asyncio.ensure_future(self._take(batch)))
@@ -143,6 +147,7 @@ class Runtime:
     def status(self) -> Status:
         """Where it stands."""
         graph = self.pipeline.graph
+        uncorrelated = {"records_without_trace": self._records_without_trace} if self._records_without_trace else {}
         return Status(
             at=self.diagnosis.at,
             knowledge=self.pipeline.knowledge.version,
@@ -151,7 +156,7 @@ class Runtime:
             open_incidents=len(self.pipeline.reasoner.incidents),
             durable_through=self._writer.durable_through,
             store_trouble=self._writer.trouble,
-            dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped},
+            dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped, **uncorrelated},
         )
 
     async def _settle(self, step: Step) -> None:
@@ -160,3 +165,11 @@ class Runtime:
         self.windows_closed += 1
         self._past.append(step.diagnosis)
         self.hub.publish(step.diagnosis)
+
+
+def records_without_trace(batch: Batch) -> int:
+    """How many of a batch's log records a service wrote without a trace id: they count for the service, and for no request."""
+    if not isinstance(batch, LogBatch) or not len(batch):
+        return 0
+    of_service = np.array([bool(resource.get("service.name")) for resource in batch.resources])[batch.resource]
+    return int(np.count_nonzero(of_service & (batch.event < 0) & (batch.trace_high == 0) & (batch.trace_low == 0)))

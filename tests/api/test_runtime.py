@@ -178,6 +178,20 @@ async def test_too_many_senders_are_told_to_come_again(knowledge: CausalKnowledg
     await runtime.stop()
 
 
+async def test_logs_of_a_service_without_a_trace_are_counted(knowledge: CausalKnowledge, tmp_path: Path) -> None:
+    def records(attribute: str, *records: dict[str, object]) -> dict[str, object]:
+        named = {"attributes": [{"key": attribute, "value": {"stringValue": "cart"}}]}
+        return {"resourceLogs": [{"resource": named, "scopeLogs": [{"logRecords": [{"timeUnixNano": str(START), **record} for record in records]}]}]}
+
+    traced: dict[str, object] = {"traceId": f"{1:032x}", "spanId": f"{1:016x}", "body": {"stringValue": "sold"}}
+    lines = [records("service.name", traced, {"body": {"stringValue": "started"}}), records("host.name", {"body": {"stringValue": "booted"}})]
+    runtime = await started(knowledge)
+    for batch in read_recording([write_lines(tmp_path / "logs.jsonl", lines)]):
+        await runtime.take(batch)
+    assert runtime.status().dropped["records_without_trace"] == 1
+    await runtime.stop()
+
+
 async def test_a_store_that_can_not_be_opened_is_closed_again(knowledge: CausalKnowledge, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     runtime = Runtime(Pipeline(knowledge), SqliteGraphStore(tmp_path / "file" / "whence.db"))
