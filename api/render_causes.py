@@ -12,7 +12,7 @@ from api.render import columns, described, heading, moment, paragraphs, percent,
 
 LIKELY = 0.05
 NAMED = 0.005
-TELLING = 0.05
+TELLING = 0.15
 IN_FULL = 3
 SHOWN = 8
 
@@ -72,7 +72,8 @@ def _told(cause: RootCause, at: int) -> Iterator[tuple[str, Text | str]]:
 
 def _by_condition(cause: RootCause) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
-    for each in cause.explains:
+    # Services first: they are what people know by name.
+    for each in sorted(cause.explains, key=lambda each: not each.entity.startswith("service:")):
         found.setdefault(each.condition, []).append(described(each.entity))
     return sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
 
