@@ -177,10 +177,11 @@ class Container:
         if not self._work or self.rate <= 0:
             return
         wait = max(self._work[0][0] - self._done, 0.0) * len(self._work) / self.rate
-        if self.limit is not None and self.rate > self.limit:
+        if self.limit is not None:
             to_period_end = self._period_start + PERIOD - self.simulation.now
             to_quota = max(self.limit * PERIOD - self._used, 0.0) / self.rate
-            wait = min(wait, to_quota, to_period_end)
+            if self.rate > self.limit or to_quota < to_period_end - TINY:  # below its limit it may still have run faster earlier in the period
+                wait = min(wait, to_quota, to_period_end)
         self._wake_in(wait)
 
     def _wake_in(self, seconds: float) -> None:
@@ -197,7 +198,7 @@ class Container:
 
     def _throttle(self) -> None:
         spent = self.limit is not None and self._used >= self.limit * PERIOD - TINY
-        if spent and self._work and not self._throttled and self.rate > (self.limit or 0.0):
+        if spent and self._work and not self._throttled:
             self.throttled_periods += 1
             self._throttled = True
         elif not spent:

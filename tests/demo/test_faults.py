@@ -98,34 +98,35 @@ def test_a_noisy_neighbour_uses_up_the_nodes_cores(quiet: Run) -> None:
     assert after > 0.95
 
 
-def test_a_memory_leak_ends_in_a_kill_and_a_restart(quiet: Run) -> None:
+def test_a_memory_leak_ends_in_a_kill_and_a_restart(quiet: Run, leaking: Run) -> None:
     def restarts(run: Run, name: str) -> float:
         return float(sum(pod.placement.restarts for pod in run.world.services[name].pods))
 
-    broken = live(130.0, fault="memory_leak", inject_at=INJECTED)
-    assert broken.truth is not None
-    name = broken.truth.entities[0].rsplit("/", 1)[-1]
+    assert leaking.truth is not None
+    name = leaking.truth.entities[0].rsplit("/", 1)[-1]
     assert restarts(quiet, name) == 0.0
-    assert restarts(broken, name) >= 1.0
+    assert restarts(leaking, name) >= 1.0
     used = [
         value
-        for resource, at, value in broken.gauges("k8s.container.memory_limit_utilization")
+        for resource, at, value in leaking.gauges("k8s.container.memory_limit_utilization")
         if resource["k8s.container.name"] == name and at < INJECTED + 60.0
     ]
     assert used == pytest.approx(sorted(used), abs=0.1)
     assert max(used) > 0.7
-    reasons = {record.attributes[0].value.string_value for _, record in broken.logs if record.attributes and record.attributes[0].key == "k8s.event.reason"}
+    reasons = {record.attributes[0].value.string_value for _, record in leaking.logs if record.attributes and record.attributes[0].key == "k8s.event.reason"}
     assert "OOMKilling" in reasons
 
 
 def test_a_bad_deploy_fails_requests_under_a_new_version(quiet: Run) -> None:
-    before, after = worse(quiet, "bad_deploy", lambda run, name: failed_share(run.served(name, after=INJECTED + 20.0)))
-    assert before < 0.02
-    assert after > 0.15
-    broken = live(30.0, fault="bad_deploy", inject_at=INJECTED)
+    def failures_of(run: Run, name: str, versions: int) -> float:
+        assert len({each.resource["service.version"] for each in run.served(name)}) == versions
+        return failed_share(run.served(name, after=INJECTED + 20.0))
+
+    broken = live(END, fault="bad_deploy", inject_at=INJECTED)
     assert broken.truth is not None
     name = broken.truth.entities[0].rsplit("/", 1)[-1]
-    assert len({each.resource["service.version"] for each in broken.served(name)}) == 2
+    assert failures_of(quiet, name, versions=1) < 0.02
+    assert failures_of(broken, name, versions=2) > 0.15
 
 
 def test_a_slow_deploy_slows_the_services_own_code(quiet: Run) -> None:
@@ -189,7 +190,9 @@ def test_an_outage_outside_fails_the_calls_out(quiet: Run) -> None:
 
 
 def test_a_traffic_surge_multiplies_visits(quiet: Run) -> None:
-    before, after = worse(quiet, "traffic_surge", lambda run, name: float(sum(1 for _ in run.served(name, after=SETTLED))))
+    before, after = worse(
+        quiet, "traffic_surge", lambda run, name: float(sum(each.start < SETTLED + 10.0 for each in run.served(name, after=SETTLED))), seconds=30.0
+    )
     assert after > 2.5 * before
 
 

@@ -18,12 +18,6 @@ from tests.demo.living import SECOND, START, Run, SentSpan, live
 OF_RECEIVERS = {"kafka.cluster.alias", "postgresql.database.name", "redis.version"}  # named by the Collector's receivers, not by the conventions
 
 
-@pytest.fixture(scope="module")
-def leaking() -> Run:
-    """A run in which processes die and start again."""
-    return live(120.0, fault="memory_leak", inject_at=5.0)
-
-
 def conventional_names() -> set[str]:
     """Every attribute name of the semantic conventions the SDK is installed with."""
     modules = [each for package in (stable, incubating) for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
