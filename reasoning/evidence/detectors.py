@@ -15,7 +15,7 @@ from reasoning.evidence.streams import CAPACITY, KEPT, MEMORY, SECOND, StreamTab
 from reasoning.native import compiled
 from schema.batches import Float64, Int64
 
-AGES = np.array([15, 30, 60, 120, 180], np.int64) * SECOND
+AGES = np.array([5, 10, 15, 30, 60, 120, 180], np.int64) * SECOND
 AGES.setflags(write=False)
 SLOWEST_THAT_MATTERS = 0.0005
 WANDER_OF_MEAN = 0.12

@@ -99,7 +99,7 @@ class StreamTable:
         """Adds an observation to each of `rows` (rows below 0 are passed over). sums: Float64[r, k]."""
         if rows.size:
             a = self.arrays
-            _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, rows, at, sums)
+            _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, rows, at, np.array(sums, np.float64))
 
     def begin_as_silent_sibling(self, row: int, sibling: int) -> None:
         """A coin that turns up now was tossed as often as its sibling, and never showed. Columns are (shown, trials)."""
