@@ -43,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         tell(str(trouble))
         return trouble.code
     except USAGE_ERRORS as usage:
-        tell(f"{getattr(usage, 'format_message', usage.__str__)()} See `whence --help`.")
+        message = str(getattr(usage, "format_message", usage.__str__)()).rstrip(".")
+        # Without a message the help was printed already.
+        if message:
+            tell(f"{message}. See `whence --help`.")
         return 2
     return result if isinstance(result, int) else 0
 

@@ -77,7 +77,8 @@ def run_replay(paths: Sequence[Path], at: Sequence[str], knowledge: Path | None,
         pipeline = Pipeline(load_knowledge(knowledge), PipelineSettings(default_cluster=default_cluster))
         for path in left:
             tell(f"{path} holds no OTLP and is left out.")
-        for answer in Replay(pipeline).answers(read_recording(files), instants):
+        recording = Replay(pipeline)
+        for answer in recording.answers(read_recording(files), instants):
             if as_json:
                 write_line(answer_line(answer))
             else:
@@ -86,6 +87,8 @@ def run_replay(paths: Sequence[Path], at: Sequence[str], knowledge: Path | None,
                 tell(f"{write_instant(answer.at)}: {answer.diagnosis.stale}")
     except (InstantError, RecordingNotFoundError, BrokenRecordingError, CausalModelError) as error:
         raise CommandError(str(error)) from error
+    if not recording.reached:
+        raise CommandError("The recording holds no telemetry: there is nothing to say of it.", code=1)
     if late := pipeline.assembler.dropped.get("late", 0):
         tell(f"{late} rows stood more than {PATIENCE // SECOND} s out of order and did not count.")
 
@@ -132,7 +135,7 @@ class Replay:
             broken = error
         while waiting and (broken is None or waiting[0] <= self.reached):
             yield self._answer(waiting.popleft())
-        if not instants and (self.reached or broken is None):
+        if not instants and self.reached:
             yield self._answer(END)
         if broken is not None:
             rest = f" {len(waiting)} of the instants asked for lie behind the break and stay unanswered." if waiting else ""

@@ -231,7 +231,8 @@ def test_causes_and_replay_use_the_same_words(tmp_path: Path, capsysbinary: pyte
         (["causes", "--at", "noon"], 2, "--at: 'noon' is no instant"),
         (["causes", "--at", "1970-01-01T00:00:00Z"], 1, "There is no diagnosis of that instant"),
         (["causes", "--nonsense"], 2, "No such option: --nonsense"),
-        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["nonsense"], 2, "No such command 'nonsense'. See `whence --help`."),
+        (["causes", "--first", "0"], 2, "greater than or equal to 1. See `whence --help`."),
         (["impact", "nobody.slow_query"], 1, "No entity is called 'nobody'"),
         (["impact", "shop.slow_query"], 2, "'shop' may be any of 3 entities"),
         (["impact", f"{ITEMS}.nonsense"], 1, "A database has no condition 'nonsense'"),
@@ -265,6 +266,19 @@ def test_a_recording_cut_in_the_middle_is_answered_and_ends_with_2(tmp_path: Pat
     assert orjson.loads(captured.out)["at"].startswith("2026-02-25T06:13:")
     assert "it is cut in the middle" in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_an_empty_recording_has_nothing_to_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(write_lines(tmp_path / "traces.jsonl", []))]) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "whence: The recording holds no telemetry: there is nothing to say of it.\n")
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert "Usage: whence" in captured.out
+    assert captured.err == ""
 
 
 def test_replay_tells_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
