@@ -41,6 +41,8 @@ for at in range(0, 60, 5):
     query = back.get_tracer("app").start_span("SELECT", set_span_in_context(entry), SpanKind.CLIENT, named, start_time=at + 3_000_000)
     for span, end in ((query, 8), (entry, 9), (client, 10), (served, 11)):
         span.end(at + end * 1_000_000)
+    front.force_flush()  # a batch processor does so every five seconds
+    back.force_flush()
 front.shutdown()
 back.shutdown()
 """
