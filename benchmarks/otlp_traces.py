@@ -95,7 +95,9 @@ def _resource(service: int, spans: list[Span]) -> ResourceSpans:
     return resource
 
 
-def _span(trace_id: bytes, span_id: bytes, parent: bytes, name: str, kind: Span.SpanKind.ValueType, start: int, length: int, attributes: dict[str, str]) -> Span:
+def _span(
+    trace_id: bytes, span_id: bytes, parent: bytes, name: str, kind: Span.SpanKind.ValueType, start: int, length: int, attributes: dict[str, str]
+) -> Span:
     return Span(
         trace_id=trace_id, span_id=span_id, parent_span_id=parent, name=name, kind=kind,
         start_time_unix_nano=start, end_time_unix_nano=start + length, attributes=_attributes(attributes),
