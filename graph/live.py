@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from graph.observed import SECOND, EntityState, Label, RelationState, Traffic
+from graph.sightings import EntitySightings, RelationSightings, Sightings
 from graph.topology import (
     Entity,
     EntityObservation,
@@ -59,7 +60,10 @@ class GraphLimits:
 
 
 class LiveGraph:
-    """Entities and relations with provenance; `apply` is the one write door. Everything returned is in ascending order."""
+    """Entities and relations with provenance; `apply` is the one write door. Everything returned is in ascending order.
+
+    `version` moves with the structure, and with how sure it is of a relation.
+    """
 
     def __init__(self, *, limits: GraphLimits | None = None) -> None:
         self._limits = limits or GraphLimits()
@@ -110,6 +114,10 @@ class LiveGraph:
         """The identity behind an integer."""
         return self._refs[entity]
 
+    def identities(self) -> tuple[EntityRef | None, ...]:
+        """Every identity at the place of its integer; None where the entity is gone."""
+        return tuple(ref if ref in self._entities else None for ref in self._refs)
+
     def apply(self, delta: TopologyDelta) -> tuple[StructureChange, ...]:
         """Merges observations; returns what changed structurally, in the order observed.
 
@@ -119,9 +127,10 @@ class LiveGraph:
         changes: list[StructureChange] = []
         for entity in delta.entities:
             self._observe_entity(entity, changes)
+        surer = False
         for relation in delta.relations:
-            self._observe_relation(relation, changes)
-        self.version += bool(changes)
+            surer |= self._observe_relation(relation, changes)
+        self.version += bool(changes) or surer
         return tuple(changes)
 
     def expire(self, at: int) -> tuple[StructureChange, ...]:
@@ -197,6 +206,30 @@ class LiveGraph:
         self._nothing_expires_before = 0
         self.version += 1
 
+    def sightings(self) -> Sightings:
+        """What a snapshot leaves out, for `recall`."""
+        return Sightings(
+            self.at,
+            {
+                ref: EntitySightings(state.first_seen, state.last_seen, state.sources, {name: dict(label.spans) for name, label in state.labels.items()})
+                for ref, state in self._entities.items()
+            },
+            {key: RelationSightings(state.last_seen, state.floor, dict(state.by_source)) for key, state in self._relations.items()},
+        )
+
+    def recall(self, seen: Sightings) -> None:
+        """Takes up what a snapshot left out, after `restore`. What the snapshot does not hold is gone, and stays so."""
+        self.at = max(self.at, seen.at)
+        for ref, entity in seen.entities.items():
+            if (known := self._entities.get(ref)) is not None:
+                labels = {name: Label(dict(spans)) for name, spans in entity.labels.items()}
+                self._entities[ref] = EntityState(entity.first_seen, max(known.last_seen, entity.last_seen), entity.sources, labels)
+        for key, relation in seen.relations.items():
+            if (state := self._relations.get(key)) is not None:
+                last = max(state.last_seen, relation.last_seen)
+                self._relations[key] = RelationState(state.first_seen, last, dict(relation.by_source), relation.floor)
+        self.version += 1
+
     def service_of(self, ref: EntityRef) -> EntityRef | None:
         """The service an entity belongs to: endpoints, network paths, containers, pods and workloads; None for what is shared."""
         if ref.kind == "service":
@@ -237,22 +270,25 @@ class LiveGraph:
         if moved and known:
             changes.append(StructureChange(seen.time, StructureEvent.ENTITY_CHANGED, seen.ref, detail=describe_change(moved)))
 
-    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> None:
+    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> bool:
+        """True when it is surer now that the relation exists."""
         ends = [self._see(end, seen.source, seen.time, changes) for end in (seen.key.source, seen.key.target)]
         state = self._relations.get(seen.key)
         if state is None:
             if None in ends or len(self._relations) >= self._limits.relations:
                 self._dropped["relations_full"] += 1
-                return
+                return False
             state = RelationState(seen.time, seen.time)
             self._link(seen.key, state)
             self._nothing_expires_before = min(self._nothing_expires_before, self._relation_expiry(seen.key, state))
             changes.append(StructureChange(seen.time, StructureEvent.RELATION_APPEARED, seen.key.source, seen.key))
+        before = state.combined
         state.see(seen.source, seen.time, seen.confidence)
         if seen.requests:
             state.traffic = state.traffic or Traffic()
             sums = (seen.requests, seen.errors, round(seen.duration * SECOND))
             state.traffic.add(seen.time // self._limits.window, seen.source, sums, self._limits.statistics_windows)
+        return state.combined != before
 
     def _see(self, ref: EntityRef, source: str, time: int, changes: list[StructureChange]) -> EntityState | None:
         state = self._entities.get(ref)

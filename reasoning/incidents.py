@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from schema.verdicts import DefectRef, Diagnosis, Incident, IncidentState
@@ -16,6 +16,15 @@ class IncidentSettings:
     closes: float = 0.2
     confirming: int = 3
     clearing: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """For how many windows running each cause was likely, and each open incident unlikely; of open incidents by id the probability and its peak."""
+
+    likely: Mapping[DefectRef, int]
+    unlikely: Mapping[DefectRef, int]
+    open: Mapping[str, tuple[float, float]]
 
 
 class IncidentTracker:
@@ -35,6 +44,19 @@ class IncidentTracker:
     def restore(self, incidents: Sequence[Incident]) -> None:
         """Takes over open incidents at start."""
         self._open = {incident.cause: incident for incident in incidents if incident.state == IncidentState.OPEN}
+
+    def state(self) -> TrackerState:
+        """What `resume` needs beside the open incidents, which a store keeps."""
+        open_ = {incident.id: (incident.probability, incident.peak_probability) for incident in self._open.values()}
+        return TrackerState(dict(self._likely), dict(self._unlikely), open_)
+
+    def resume(self, state: TrackerState) -> None:
+        """Goes on counting where another left off, after `restore`."""
+        self._likely = dict(state.likely)
+        self._unlikely = {cause: windows for cause, windows in state.unlikely.items() if cause in self._open}
+        for cause, incident in self._open.items():
+            probability, peak = state.open.get(incident.id, (incident.probability, 0.0))
+            self._open[cause] = replace(incident, probability=probability, peak_probability=max(peak, incident.peak_probability))
 
     def follow(self, diagnosis: Diagnosis) -> tuple[Incident, ...]:
         """The incidents that changed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
+from reasoning.belief import Belief
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of
@@ -65,6 +66,20 @@ class Reasoner:
         """Takes over open incidents at start."""
         self._tracker.restore(incidents)
 
+    def belief(self) -> Belief:
+        """A copy of all that the next verdict depends on, beside the graph and the open incidents."""
+        return Belief(self._state.at, self._graph.identities(), self._evidence.memory(), tuple(self._recent_changes()), self._tracker.state())
+
+    def resume(self, belief: Belief) -> Diagnosis:
+        """Goes on where another left off, after `restore`, on the same graph: its last diagnosis stands again. Entities are numbered anew."""
+        belief = belief.numbered(self._graph.intern)
+        self._evidence.restore(belief.evidence)
+        self._changes.extend(belief.changes)
+        self._tracker.resume(belief.incidents)
+        self._state = self._evidence.conclude(belief.at)
+        self._compiled = None
+        return self._renew()
+
     def changed_incidents(self) -> tuple[Incident, ...]:
         """The incidents that the last window changed."""
         return self._changed
@@ -82,11 +97,7 @@ class Reasoner:
 
     def conclude(self) -> Diagnosis:
         """Renews the diagnosis from the evidence gathered."""
-        try:
-            self.diagnosis = self._diagnose()
-        except ReasoningError as trouble:
-            self.diagnosis = replace(self.diagnosis, stale=f"{trouble}")
-        self._changed = self._tracker.follow(self.diagnosis)
+        self._changed = self._tracker.follow(self._renew())
         return self.diagnosis
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
@@ -98,6 +109,13 @@ class Reasoner:
         compiled = self._network()
         with naming(compiled):
             return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
+
+    def _renew(self) -> Diagnosis:
+        try:
+            self.diagnosis = self._diagnose()
+        except ReasoningError as trouble:
+            self.diagnosis = replace(self.diagnosis, stale=f"{trouble}")
+        return self.diagnosis
 
     def _diagnose(self) -> Diagnosis:
         compiled = self._network()

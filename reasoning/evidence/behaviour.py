@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reasoning.evidence.detectors import Judgements, judge_coins
-from reasoning.evidence.streams import StreamTable
+from reasoning.evidence.streams import StreamsState, StreamTable
 from schema.batches import Int64
 from schema.windows import BehaviourTable
 
@@ -33,6 +33,19 @@ class BehaviourStreams:
     def refused(self) -> int:
         """Streams not opened."""
         return self._table.refused + self._refused
+
+    def state(self) -> StreamsState:
+        """A copy of everything."""
+        return self._table.state()
+
+    def restore(self, state: StreamsState) -> None:
+        """Takes over streams."""
+        self._table.restore(state)
+        self._events = {}
+        for key, row in self._table.keys.items():
+            assert isinstance(key, tuple)
+            entity, caller, operation, event = key
+            self._events.setdefault((entity, caller, operation), {"": -1})[event] = row
 
     def observe(self, now: int, table: BehaviourTable) -> None:
         """Every event of an operation is tossed once a request, whether it shows or not."""

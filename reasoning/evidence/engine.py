@@ -16,7 +16,7 @@ from reasoning.evidence.behaviour import BehaviourStreams
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
-from reasoning.evidence.state import EvidenceState
+from reasoning.evidence.state import EvidenceMemory, EvidenceState
 from reasoning.evidence.streams import SECOND, StreamTable
 from reasoning.evidence.wording import observed
 from reasoning.network import Bool
@@ -24,6 +24,7 @@ from schema.attributes import ATTRIBUTES
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, ConditionRule
+from schema.relations import RELATION_KINDS
 from schema.verdicts import ConditionRef, Finding
 from schema.windows import BIN_SECONDS, CallTable, RequestTable, SampleTable, TelemetryWindow
 
@@ -37,6 +38,7 @@ STILL_THERE = 20 * SECOND
 GONE = 90 * SECOND
 PASSING = frozenset({"pod", "container"})
 WANDER_OF_COARSE_LOG = 0.15
+BEHAVIOUR = "behaviour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,14 @@ class EvidenceEngine:
         self._coarse_durations = StreamTable(1, streams, levels=True)
         self._levels = StreamTable(1, streams, levels=True)
         self._relations = StreamTable(relations.WIDTH, streams)
+        self._tables = {
+            "coins": self._coins,
+            "durations": self._durations,
+            "demand": self._demand,
+            "coarse_durations": self._coarse_durations,
+            "levels": self._levels,
+            "relations": self._relations,
+        }
         self._behaviour = BehaviourStreams(streams, self._settings.coin_worth)
         self._episodes = Episodes()
 
@@ -81,6 +91,27 @@ class EvidenceEngine:
         counts["behaviour_streams_full"] = self._behaviour.refused
         return {reason: count for reason, count in sorted(counts.items()) if count}
 
+    def memory(self) -> EvidenceMemory:
+        """A copy of everything."""
+        tables = {name: table.state() for name, table in self._tables.items()}
+        return EvidenceMemory({**tables, BEHAVIOUR: self._behaviour.state()}, self._episodes.state())
+
+    def restore(self, memory: EvidenceMemory) -> None:
+        """Takes over a memory, less the streams that no rule looks at any more."""
+        for name, table in self._tables.items():
+            kept = memory.streams[name]
+            table.restore(kept.under([key if self._is_looked_at(name, key) else None for key in kept.keys]))
+        self._behaviour.restore(memory.streams[BEHAVIOUR])
+        self._episodes.restore(memory.episodes)
+
+    def _is_looked_at(self, table: str, key: Hashable) -> bool:
+        assert isinstance(key, tuple)
+        if table == "relations":
+            return key[1] in RELATION_KINDS
+        if table == "levels":
+            return self._level_rule(*key) is not None
+        return any(self._has_rule(key[0], detector) for detector in (("busier", "quieter") if table == "demand" else key[1:]))
+
     def observe(self, window: TelemetryWindow) -> EvidenceState:
         """All findings as of the window's end."""
         now = window.end
@@ -88,6 +119,10 @@ class EvidenceEngine:
         self._calls(now, window.calls, window.requests)
         self._behaviour.observe(now, window.behaviour)
         self._samples(now, window.samples)
+        return self.conclude(now)
+
+    def conclude(self, now: int) -> EvidenceState:
+        """All findings as of event time `now`, the end of the last window; asked again, the same."""
         there = (finding for finding in self._findings(now) if self._was_seen(finding.condition.entity, now - GONE))
         findings = sorted(self._episodes.date(now, there), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
         return EvidenceState(now, tuple(findings), self._live(now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reasoning.evidence.streams import SECOND
@@ -23,6 +23,14 @@ class Episodes:
 
     def __init__(self) -> None:
         self._going: dict[ConditionRef, _Episode] = {}
+
+    def state(self) -> Mapping[ConditionRef, tuple[int, int]]:
+        """Of each episode that goes on, its onset and when its finding last spoke for it."""
+        return {condition: (episode.onset, episode.last) for condition, episode in self._going.items()}
+
+    def restore(self, state: Mapping[ConditionRef, tuple[int, int]]) -> None:
+        """Takes over episodes."""
+        self._going = {condition: _Episode(onset, last) for condition, (onset, last) in state.items()}
 
     def date(self, now: int, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings with the onset of their episode."""

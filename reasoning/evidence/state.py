@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graph.topology import RelationKey
-from schema.verdicts import Finding
+from reasoning.evidence.streams import StreamsState
+from schema.verdicts import ConditionRef, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +17,11 @@ class EvidenceState:
     at: int
     findings: tuple[Finding, ...]
     live: Mapping[RelationKey, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceMemory:
+    """What evidence remembers: streams by table, and of each condition's episode the onset and when its finding last spoke for it."""
+
+    streams: Mapping[str, StreamsState]
+    episodes: Mapping[ConditionRef, tuple[int, int]]

@@ -5,7 +5,7 @@ What leaves the last minutes teaches the baseline, weighted by the probability t
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from math import exp
 
@@ -68,6 +68,20 @@ class StreamArrays:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StreamsState:
+    """Streams as they are kept: S keys in order of their rows, and arrays of S rows."""
+
+    keys: tuple[Hashable, ...]
+    arrays: StreamArrays
+
+    def under(self, keys: Sequence[Hashable]) -> StreamsState:
+        """The streams under other keys, one for each; streams whose key is None are left out."""
+        rows = np.array([row for row, key in enumerate(keys) if key is not None], np.int64)
+        arrays = StreamArrays(*(getattr(self.arrays, field.name)[rows] for field in fields(StreamArrays)))
+        return StreamsState(tuple(key for key in keys if key is not None), arrays)
+
+
 class StreamTable:
     """Streams by key. Bounded by `limit`; streams refused are counted. `levels`: judged by the median of their past, not by sums."""
 
@@ -100,6 +114,21 @@ class StreamTable:
         if rows.size:
             a = self.arrays
             _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, rows, at, np.array(sums, np.float64))
+
+    def state(self) -> StreamsState:
+        """A copy of everything."""
+        arrays = StreamArrays(*(getattr(self.arrays, field.name)[: len(self.keys)].copy() for field in fields(StreamArrays)))
+        return StreamsState(tuple(self.keys), arrays)
+
+    def restore(self, state: StreamsState) -> None:
+        """Takes over what a table of the same width was; what there is no room for is refused, and counted."""
+        kept = state.keys[: self._limit]
+        self.refused += len(state.keys) - len(kept)
+        self.keys = {key: row for row, key in enumerate(kept)}
+        rows = max(64, 1 << (len(kept) - 1).bit_length()) if kept else 64
+        self.arrays = StreamArrays.empty(rows, self._width, self._past)
+        for field in fields(StreamArrays):
+            getattr(self.arrays, field.name)[: len(kept)] = getattr(state.arrays, field.name)[: len(kept)]
 
     def begin_as_silent_sibling(self, row: int, sibling: int) -> None:
         """A coin that turns up now was tossed as often as its sibling, and never showed. Columns are (shown, trials)."""

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from graph.live import GraphLimits, LiveGraph
 from graph.observed import SECOND
+from graph.saved_state import pack, unpack
+from graph.sightings import sightings_arrays, sightings_of
 from graph.topology import EntityObservation, RelationKey, RelationObservation, RelationStatistics, StructureEvent, TopologyDelta
 from schema.identity import EntityRef
 
@@ -53,13 +55,15 @@ def test_a_relation_implies_that_its_ends_exist() -> None:
     assert graph.find(CART) is not None
 
 
-def test_the_version_counts_structural_changes_only() -> None:
+def test_the_version_counts_structural_changes_and_surer_relations_only() -> None:
     graph = graph_of(seen(CALLS, 10))
     before = graph.version
     assert graph.apply(delta(20, seen(CALLS, 20, traffic=(5, 1, 0.5)))) == ()
     assert graph.version == before
     graph.apply(delta(30, entity(CART, 30, service_version="2")))
     assert graph.version == before + 1
+    assert graph.apply(delta(40, seen(CALLS, 40, confidence=0.99))) == ()
+    assert graph.version == before + 2
 
 
 def test_a_new_version_of_a_service_is_a_structural_change_that_says_from_what_to_what() -> None:
@@ -242,19 +246,6 @@ def test_a_restored_estate_equals_the_one_that_was_stored() -> None:
     assert restored.at == graph.at
 
 
-def test_a_deployment_during_downtime_is_noticed_after_a_restore() -> None:
-    restored = LiveGraph()
-    restored.restore(graph_of(entity(CART, 10, service_version="1")).snapshot())
-    (change,) = restored.apply(delta(20, entity(CART, 20, service_version="2")))
-    assert change.detail == "service.version: 1 -> 2"
-
-
-def test_a_restored_estate_expires_like_any_other() -> None:
-    restored = LiveGraph()
-    restored.restore(graph_of(entity(CART, 10)).snapshot())
-    assert [change.entity for change in restored.expire(10**15)] == [CART]
-
-
 NAMES = st.sampled_from([CART, CHECKOUT, ORDERS, POD, NODE])
 TIMES = st.integers(0, 200).map(lambda tick: tick * SECOND)
 ENTITIES = st.builds(
@@ -267,6 +258,39 @@ RELATIONS = st.builds(
     ),
     NAMES, st.sampled_from(["calls", "runs_on"]), NAMES, TIMES, st.sampled_from("ab"), st.sampled_from([0.3, 0.5, 0.9]), st.integers(0, 9),
 )  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_graph_that_recalls_its_sightings_goes_on_as_if_it_had_never_stopped(data: st.DataObject) -> None:
+    observations = sorted(data.draw(st.lists(st.one_of(ENTITIES, RELATIONS), min_size=1, max_size=30)), key=lambda each: each.time)
+    limits = GraphLimits(time_to_live=40 * SECOND, entity_time_to_live={"pod": 10 * SECOND}, relation_time_to_live={"calls": 20 * SECOND})
+    stop = data.draw(st.integers(0, len(observations)))
+    whole, before, after = (LiveGraph(limits=limits) for _ in range(3))
+    for each in observations[:stop]:
+        for graph in (whole, before):
+            graph.expire(each.time)
+            graph.apply(delta(each.time, each))
+    after.restore(before.snapshot())
+    after.recall(sightings_of(unpack(pack({"graph": sightings_arrays(before.sightings())}))["graph"]))
+    assert after.sightings() == whole.sightings()
+    for each in observations[stop:]:
+        assert after.expire(each.time) == whole.expire(each.time)
+        assert after.apply(delta(each.time, each)) == whole.apply(delta(each.time, each))
+        assert after.sightings() == whole.sightings()
+
+
+def test_a_deployment_during_downtime_is_noticed_after_a_restore() -> None:
+    restored = LiveGraph()
+    restored.restore(graph_of(entity(CART, 10, service_version="1")).snapshot())
+    (change,) = restored.apply(delta(20, entity(CART, 20, service_version="2")))
+    assert change.detail == "service.version: 1 -> 2"
+
+
+def test_a_restored_estate_expires_like_any_other() -> None:
+    restored = LiveGraph()
+    restored.restore(graph_of(entity(CART, 10)).snapshot())
+    assert [change.entity for change in restored.expire(10**15)] == [CART]
 
 
 @settings(max_examples=150, deadline=None)
@@ -290,9 +314,10 @@ def test_the_changes_reported_account_for_the_whole_structure(observations: list
     entities: set[EntityRef] = set()
     relations: set[RelationKey] = set()
     for each in sorted(observations, key=lambda observation: observation.time):
-        version = graph.version
+        version, sure = graph.version, {relation.key: relation.confidence for relation in graph.relations()}
         changes = [*graph.expire(each.time), *graph.apply(delta(each.time, each))]
-        assert (graph.version > version) == bool(changes)
+        surer = sure != {relation.key: relation.confidence for relation in graph.relations()}
+        assert (graph.version > version) == (bool(changes) or surer)
         for change in changes:
             match change.event:
                 case StructureEvent.ENTITY_APPEARED:
