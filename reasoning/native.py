@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 
@@ -12,9 +15,24 @@ Result = TypeVar("Result")
 
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """numba.njit, kept on disk wherever numba finds a directory it may write (else each process compiles for itself)."""
+    """numba.njit, kept on disk wherever numba finds a directory it may write (else each process compiles for itself).
+
+    What is kept stands as long as no file of the function's folder changes. numba itself looks at the function's own file only, and
+    goes on calling what another file said before.
+    """
     try:
-        dispatcher: Callable[Parameters, Result] = numba.njit(cache=True)(function)
+        dispatcher: Any = numba.njit(cache=True)(function)
     except RuntimeError:  # numba's word for: no cache directory is writable
         dispatcher = numba.njit(cache=False)(function)
-    return dispatcher
+    else:
+        dispatcher._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)  # noqa: SLF001
+    kept: Callable[Parameters, Result] = dispatcher
+    return kept
+
+
+@cache
+def _stamp(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
