@@ -1,12 +1,16 @@
-"""What the live graph learned, written to the store: structure at once, heartbeats and statistics now and then."""
+"""What is learned, written to the store: structure at once, heartbeats and what a restart needs now and then."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
-from api.pipeline import Step
+from api.instants import write_instant
+from api.memory import Memory, memory_from
+from api.pipeline import Pipeline, Step
 from graph.live import LiveGraph
+from graph.saved_state import SavedStateError
 from graph.store import GraphStore, StoreError
 from graph.topology import RelationKey, StructureEvent
 from schema.identity import EntityRef
@@ -16,6 +20,7 @@ SECOND = 1_000_000_000
 HEARTBEAT = 60 * SECOND
 WAITING = 1_000_000
 APPEARED = frozenset({StructureEvent.ENTITY_APPEARED, StructureEvent.ENTITY_CHANGED, StructureEvent.RELATION_APPEARED})
+MEMORY = "memory"
 log = logging.getLogger("whence.store")
 
 
@@ -106,3 +111,74 @@ class GraphWriter:
         if entities or relations:
             await self._store.expire(entities, relations, max(self._gone.values()))
         self._gone.clear()
+
+
+class MemoryKeeper:
+    """Saves what a restart needs each minute of event time, when an incident opens or closes, and at the end.
+
+    Only a copy is made in between windows; it is packed on another thread and written while the pipeline goes on.
+    """
+
+    def __init__(self, pipeline: Pipeline, store: GraphStore) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._saving: asyncio.Task[None] | None = None
+        self._saved = 0
+        self._closed = False
+        self._troubled = False
+
+    async def resume(self) -> bool:
+        """Takes up what was saved, after the pipeline was restored; False, and a line in the log, where that can't be. Raises StoreError."""
+        content = await self._store.load_state(MEMORY)
+        if content is None:
+            return False
+        try:
+            self._pipeline.resume(await asyncio.to_thread(memory_from, content))
+        except SavedStateError as trouble:
+            log.warning(
+                "What was believed before can't be taken up: %s. Whence starts with empty evidence and learns what is usual anew; "
+                "the estate and open incidents are back.",
+                trouble,
+            )
+            return False
+        self._saved = self._pipeline.reasoner.diagnosis.at
+        log.info("What was believed at %s is believed again.", write_instant(self._saved))
+        return True
+
+    def follow(self, step: Step) -> None:
+        """Begins to save if it is time; one that is still under way is not disturbed."""
+        at = step.closed.window.end
+        turned = any(at in {incident.opened_at, incident.closed_at} for incident in step.incidents)
+        if not self._closed and (turned or not 0 <= at - self._saved < HEARTBEAT) and (self._saving is None or self._saving.done()):
+            self._begin()
+
+    async def close(self) -> None:
+        """Saves what is believed now, and nothing after that: windows that are cut short by the end would teach it wrong."""
+        self._closed = True
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+        if self._pipeline.reasoner.diagnosis.at != self._saved:
+            await asyncio.wait({self._begin()})
+
+    def _begin(self) -> asyncio.Task[None]:
+        memory = self._pipeline.memory()
+        self._saved = memory.belief.at
+        self._saving = asyncio.create_task(self._save(memory))
+        self._saving.add_done_callback(_report)
+        return self._saving
+
+    async def _save(self, memory: Memory) -> None:
+        try:
+            await self._store.save_state(MEMORY, await asyncio.to_thread(memory.packed))
+        except StoreError as trouble:
+            if not self._troubled:
+                log.warning("What is believed could not be saved; a restart now would begin with what was saved before: %s", trouble)
+            self._troubled = True
+        else:
+            self._troubled = False
+
+
+def _report(saving: asyncio.Task[None]) -> None:
+    """A fault of our own in saving is told, and the pipeline goes on."""
+    if not saving.cancelled() and (fault := saving.exception()) is not None:
+        log.error("What is believed could not be saved.", exc_info=fault)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from api.memory import Memory
 from graph.live import GraphLimits, LiveGraph
 from graph.resolver import Resolver
 from graph.topology import Snapshot, StructureChange
@@ -51,6 +52,17 @@ class Pipeline:
         self.graph.restore(snapshot)
         self.resolver.restore(snapshot)
         self.reasoner.restore(incidents)
+
+    def memory(self) -> Memory:
+        """A copy of what the next windows depend on, beside what `restore` takes."""
+        return Memory(self.reasoner.belief(), self.graph.sightings(), self.assembler.memory(), self.resolver.memory())
+
+    def resume(self, memory: Memory) -> None:
+        """Goes on where another left off, after `restore`: its last diagnosis stands again. Raises SavedStateError."""
+        self.graph.recall(memory.sightings)
+        self.reasoner.resume(memory.belief)
+        self.resolver.recall(memory.names)
+        self.assembler.restore(memory.assembler)
 
     def add(self, batch: Batch) -> None:
         """Takes a batch; nothing is concluded yet."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from api.hub import DiagnosisHub
 from api.instants import write_instant
-from api.persistence import GraphWriter
+from api.persistence import GraphWriter, MemoryKeeper
 from api.pipeline import Pipeline, Step
 from graph.store import GraphStore
 from ingest.errors import OverloadedError
@@ -52,6 +52,7 @@ class Runtime:
         self.store = store
         self.hub = DiagnosisHub()
         self._writer = GraphWriter(pipeline.graph, store)
+        self._keeper = MemoryKeeper(pipeline, store)
         self._turn = asyncio.Lock()
         self._senders = 0
         self._records_without_trace = 0
@@ -65,6 +66,9 @@ class Runtime:
             await self.store.ensure_schema()
             incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
             self.pipeline.restore(await self.store.snapshot(), tuple(incidents))
+            if await self._keeper.resume():
+                self._writer.durable_through = self.diagnosis.at
+                self._tell(self.diagnosis)
         except BaseException:
             await self.store.close()
             raise
@@ -81,6 +85,7 @@ class Runtime:
         clock = asyncio.get_running_loop().time
         deadline = clock() + STOP_SECONDS
         async with self._turn:
+            await self._keeper.close()
             for step in self.pipeline.finish():
                 await self._settle(step)
                 if clock() > deadline:
@@ -162,9 +167,14 @@ class Runtime:
     async def _settle(self, step: Step) -> None:
         # Incidents are committed before anyone is told.
         await self._writer.follow(step)
+        if not self._writer.trouble:
+            self._keeper.follow(step)
         self.windows_closed += 1
-        self._past.append(step.diagnosis)
-        self.hub.publish(step.diagnosis)
+        self._tell(step.diagnosis)
+
+    def _tell(self, diagnosis: Diagnosis) -> None:
+        self._past.append(diagnosis)
+        self.hub.publish(diagnosis)
 
 
 def records_without_trace(batch: Batch) -> int:

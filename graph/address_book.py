@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from schema.identity import EntityRef
 
@@ -49,6 +50,23 @@ class AddressBook:
     def dropped(self) -> Mapping[str, int]:
         """Bindings forgotten for want of room, addresses that two holders claim, and strangers beyond the bound, by reason."""
         return dict(self._dropped)
+
+    def memory(self) -> dict[str, object]:
+        """What is known, as JSON: the address bound longest ago first."""
+        tenures = [
+            [address, [[str(each.holder), each.since, each.last, sorted(map(str, each.services))] for each in known]]
+            for address, known in self._tenures.items()
+        ]
+        return {"tenures": tenures, "strangers": list(self._strangers.items())}
+
+    def restore(self, memory: Any) -> None:
+        """Takes over what `memory` told. Raises KeyError, TypeError or ValueError where it is malformed."""
+        parse = EntityRef.parse
+        self._tenures = OrderedDict(
+            (address, [_Tenure(parse(holder), since, last, set(map(parse, services))) for holder, since, last, services in known])
+            for address, known in memory["tenures"]
+        )
+        self._strangers = OrderedDict((address, time) for address, time in memory["strangers"])
 
     def bind(self, address: str, holder: EntityRef, service: EntityRef | None, time: int) -> None:
         """`holder` (a pod or node) was seen with the address at `time`, and `service` spoke from there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from schema.identity import EntityRef
 
@@ -38,6 +39,33 @@ class Directory:
     def dropped(self) -> Mapping[str, int]:
         """Names not kept, by reason."""
         return dict(self._dropped)
+
+    def memory(self) -> dict[str, object]:
+        """What is known, as JSON."""
+        services = [[name, namespace, sorted(map(str, found))] for name, places in self._services.items() for (_, namespace), found in places.items()]
+        servers = [
+            [sorted(map(str, table.known)), *({name: sorted(map(str, found)) for name, found in names.items()} for names in (table.by_host, table.by_database))]
+            for table in self._servers.values()
+        ]
+        return {"namespaces": sorted(self._namespaces), "services": services, "servers": servers}
+
+    def restore(self, memory: Any) -> None:
+        """Knows what `memory` told, and nothing else. Raises KeyError, TypeError or ValueError where it is malformed."""
+        self._services, self._service_names, self._servers, self._namespaces = {}, 0, {}, set()
+        for name in memory["namespaces"]:
+            self.add_namespace(name)
+        for name, namespace, services in memory["services"]:
+            for service in services:
+                self.add_service(EntityRef.parse(service), [(namespace, name)])
+        for known, hosts, databases in memory["servers"]:
+            for server in known:
+                self.add_server(EntityRef.parse(server), "", "")
+            for host, servers in hosts.items():
+                for server in servers:
+                    self.add_server(EntityRef.parse(server), host, "")
+            for database, servers in databases.items():
+                for server in servers:
+                    self.add_server(EntityRef.parse(server), "", database)
 
     def add_namespace(self, name: str) -> None:
         """A namespace exists."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from graph.resources import CLUSTER_NAME, CONTAINER_ID, CONTAINER_NAME, HOST_NAME, NAMESPACE_NAME, NODE_NAME, POD_NAME, POD_UID, WORKLOAD_KEYS
 
@@ -31,6 +32,15 @@ class Placement:
     def dropped(self) -> Mapping[str, int]:
         """Names forgotten for want of room, by reason."""
         return dict(self._dropped)
+
+    def memory(self) -> list[object]:
+        """What is known, as JSON: each name with its meaning, the one confirmed longest ago first."""
+        return [[name, meaning] for name, meaning in self._places.items()]
+
+    def restore(self, memory: Any) -> None:
+        """Takes over what `memory` told. Raises TypeError or ValueError where it is malformed."""
+        self._places = OrderedDict((name, None if meaning is None else tuple((key, value) for key, value in meaning)) for name, meaning in memory)
+        self.version += 1
 
     def learn(self, attributes: Mapping[str, str]) -> None:
         """Takes note of what a resource says about its place. `version` moves when that is news."""

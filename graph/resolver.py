@@ -25,6 +25,7 @@ from graph.resources import (
     namespace_of,
     resolve,
 )
+from graph.saved_state import Arrays, SavedStateError, json_array, json_of
 from graph.topology import Snapshot
 from schema.batches import Resource
 from schema.identity import EntityRef
@@ -81,6 +82,20 @@ class Resolver:
                 self._directory.add_server(ref, "", ref.name)
             elif ref.kind == "namespace":
                 self._directory.add_namespace(ref.name)
+
+    def memory(self) -> Arrays:
+        """Names, places and addresses, for `recall`."""
+        parts = {"places": self._placement.memory(), "directory": self._directory.memory(), "addresses": self._book.memory()}
+        return {name: json_array(part) for name, part in parts.items()}
+
+    def recall(self, memory: Arrays) -> None:
+        """Takes up what another remembered, after `restore`. Raises SavedStateError."""
+        try:
+            self._placement.restore(json_of(memory["places"]))
+            self._directory.restore(json_of(memory["directory"]))
+            self._book.restore(json_of(memory["addresses"]))
+        except (KeyError, TypeError, ValueError) as trouble:
+            raise SavedStateError(f"its names do not read ({type(trouble).__name__}: {trouble})") from trouble
 
     def learn(self, resources: Iterable[Resource], time: int) -> None:
         """Takes note of who is where, under which names and addresses, as of event time `time`."""

@@ -13,6 +13,7 @@ from graph.live import LiveGraph
 from graph.resolver import ResolvedResource, Resolver
 from graph.topology import StructureChange, TopologyDelta
 from ingest.bounded import BoundedTable
+from ingest.memory import AssemblerMemory
 from ingest.observations import topology_delta
 from ingest.rows import LogRow, SpanRow, log_rows, span_rows
 from ingest.samples import SampleReader, point_rows, sample_table
@@ -107,6 +108,18 @@ class WindowAssembler:
     def watermark(self) -> int:
         """Event time up to which telemetry is taken to be complete."""
         return self._watermark.time
+
+    def memory(self) -> AssemblerMemory:
+        """A copy of what later windows depend on."""
+        return AssemblerMemory(self._closed_until, self.watermark, tuple(self._speaking.entries()), self._samples.memory())
+
+    def restore(self, memory: AssemblerMemory) -> None:
+        """Goes on after the windows that another closed, before the first batch."""
+        self._closed_until = memory.closed_until
+        self._watermark.restore(memory.watermark)
+        for ref in memory.speaking:
+            self._speaking.put(ref, True)
+        self._samples.restore(memory.samples)
 
     def add(self, batch: Batch) -> None:
         """Takes a batch; rows of closed windows are late, rows beyond the bound are refused, both counted."""

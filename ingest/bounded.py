@@ -25,6 +25,10 @@ class BoundedTable(Generic[K, V]):
         """The value last put."""
         return self._entries.get(key)
 
+    def entries(self) -> dict[K, V]:
+        """A copy, the entry put longest ago first."""
+        return dict(self._entries)
+
     def put(self, key: K, value: V) -> None:
         """Keeps a value as the newest entry."""
         if self._entries.pop(key, None) is None and len(self._entries) >= self._limit:

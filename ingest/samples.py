@@ -22,7 +22,7 @@ IMPLAUSIBLE = 1e18  # no bytes, seconds or requests of a window come near; beyon
 TO_SECONDS = {"ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 SERVICE_GRAPH_CALLS = "traces_service_graph_request_total"
 Pairs = tuple[tuple[str, str], ...]
-_Series = tuple[str, str, Pairs]
+Series = tuple[str, str, Pairs]
 INCREASING = frozenset({PointKind.CUMULATIVE, PointKind.HISTOGRAM_CUMULATIVE, PointKind.SUMMARY})
 
 
@@ -57,6 +57,16 @@ class _Reading:
     series: defaultdict[tuple[EntityRef, str], dict[tuple[str, Pairs], float]] = field(default_factory=lambda: defaultdict(dict))
 
 
+@dataclass(frozen=True, slots=True)
+class SampleMemory:
+    """Of increasing series the last value and count, of pools their limits; services that sent spans, and whose share of successes was ever above 0."""
+
+    last: Mapping[Series, tuple[float, float]]
+    limits: Mapping[tuple[EntityRef, str, Pairs], float]
+    with_spans: tuple[EntityRef, ...]
+    measured_success: tuple[EntityRef, ...]
+
+
 class SampleReader:
     """Turns points into samples; remembers the last value of increasing series and the limits. Bounded, the oldest go first, counted."""
 
@@ -64,7 +74,7 @@ class SampleReader:
         self._resolver = resolver
         self._uses = _uses()
         self._dropped: Counter[str] = Counter()
-        self._last: BoundedTable[_Series, tuple[float, float]] = BoundedTable(limit, "series_forgotten", self._dropped)
+        self._last: BoundedTable[Series, tuple[float, float]] = BoundedTable(limit, "series_forgotten", self._dropped)
         self._limits: BoundedTable[tuple[EntityRef, str, Pairs], float] = BoundedTable(limit, "limits_forgotten", self._dropped)
         self._with_spans: BoundedTable[EntityRef, bool] = BoundedTable(limit, "services_forgotten", self._dropped)
         self._measured_success: BoundedTable[EntityRef, bool] = BoundedTable(limit, "services_forgotten", self._dropped)
@@ -73,6 +83,21 @@ class SampleReader:
     def dropped(self) -> Mapping[str, int]:
         """Points not used, by reason."""
         return dict(self._dropped)
+
+    def memory(self) -> SampleMemory:
+        """A copy of what is remembered."""
+        tables = (self._last.entries(), self._limits.entries(), tuple(self._with_spans.entries()), tuple(self._measured_success.entries()))
+        return SampleMemory(*tables)
+
+    def restore(self, memory: SampleMemory) -> None:
+        """Takes over a memory."""
+        for series, value in memory.last.items():
+            self._last.put(series, value)
+        for pool, limit in memory.limits.items():
+            self._limits.put(pool, limit)
+        for table, refs in ((self._with_spans, memory.with_spans), (self._measured_success, memory.measured_success)):
+            for ref in refs:
+                table.put(ref, True)
 
     def read(self, points: Sequence[PointRow], counts: WindowCounts) -> None:
         """Counts a window's samples, request sums of services without spans, and calls that only service graphs know."""

@@ -25,6 +25,10 @@ class Watermark:
         self._recent: deque[int] = deque(maxlen=VOTERS)
         self._latest = 0
 
+    def restore(self, time: int) -> None:
+        """Goes on from a watermark; the first batches may still overrule it."""
+        self._latest = time + self._lateness
+
     @property
     def time(self) -> int:
         """The watermark."""

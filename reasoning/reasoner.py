@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief import Belief
+from reasoning.belief_store import Belief
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of
@@ -71,7 +71,7 @@ class Reasoner:
         return Belief(self._state.at, self._graph.identities(), self._evidence.memory(), tuple(self._recent_changes()), self._tracker.state())
 
     def resume(self, belief: Belief) -> Diagnosis:
-        """Goes on where another left off, after `restore`, on the same graph: its last diagnosis stands again. Entities are numbered anew."""
+        """Goes on where another left off, after `restore`, on the same graph: its last diagnosis stands again. Raises SavedStateError."""
         belief = belief.numbered(self._graph.intern)
         self._evidence.restore(belief.evidence)
         self._changes.extend(belief.changes)

@@ -38,6 +38,10 @@ class BehaviourStreams:
         """A copy of everything."""
         return self._table.state()
 
+    def fits(self, state: StreamsState) -> bool:
+        """Whether a state is of streams like these."""
+        return self._table.fits(state)
+
     def restore(self, state: StreamsState) -> None:
         """Takes over streams."""
         self._table.restore(state)

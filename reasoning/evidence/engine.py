@@ -10,6 +10,7 @@ from math import log
 import numpy as np
 
 from graph.live import LiveGraph
+from graph.saved_state import SavedStateError
 from graph.topology import RelationKey
 from reasoning.evidence import relations
 from reasoning.evidence.behaviour import BehaviourStreams
@@ -97,7 +98,11 @@ class EvidenceEngine:
         return EvidenceMemory({**tables, BEHAVIOUR: self._behaviour.state()}, self._episodes.state())
 
     def restore(self, memory: EvidenceMemory) -> None:
-        """Takes over a memory, less the streams that no rule looks at any more."""
+        """Takes over a memory, less the streams that no rule looks at any more. Raises SavedStateError with nothing changed."""
+        kept_by: dict[str, StreamTable | BehaviourStreams] = {**self._tables, BEHAVIOUR: self._behaviour}
+        for name, streams in kept_by.items():
+            if name not in memory.streams or not streams.fits(memory.streams[name]):
+                raise SavedStateError(f"its {name.replace('_', ' ')} are of another Whence")
         for name, table in self._tables.items():
             kept = memory.streams[name]
             table.restore(kept.under([key if self._is_looked_at(name, key) else None for key in kept.keys]))

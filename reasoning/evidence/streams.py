@@ -120,6 +120,10 @@ class StreamTable:
         arrays = StreamArrays(*(getattr(self.arrays, field.name)[: len(self.keys)].copy() for field in fields(StreamArrays)))
         return StreamsState(tuple(self.keys), arrays)
 
+    def fits(self, state: StreamsState) -> bool:
+        """Whether a state is of streams like these."""
+        return (state.arrays.baseline.shape[1], state.arrays.past.shape[1]) == (self._width, self._past)
+
     def restore(self, state: StreamsState) -> None:
         """Takes over what a table of the same width was; what there is no room for is refused, and counted."""
         kept = state.keys[: self._limit]

@@ -16,7 +16,7 @@ from graph.topology import EntityObservation, RelationKey, RelationObservation, 
 from ingest.observations import topology_delta
 from ingest.samples import sample_table
 from ingest.tables import WindowCounts, behaviour_table, call_table, log_table, request_table
-from reasoning.belief import belief_arrays, belief_of
+from reasoning.belief_store import belief_arrays, belief_of
 from reasoning.reasoner import Reasoner
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
