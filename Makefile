@@ -7,9 +7,9 @@ ARGS ?=
 
 setup: $(VENV)/.ready
 
+# --no-compile: Python compiles what is imported when it is imported; compiling all of it first took half a minute.
 $(VENV)/.ready: requirements/development.txt pyproject.toml
 	python3 -m venv $(VENV)
-	# --no-compile: Python compiles what is imported when it is imported; compiling all of it first took half a minute.
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/development.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m reasoning.prepare

@@ -18,6 +18,7 @@ FALLS.setflags(write=False)
 SPREAD_OF_SHIFT = 0.3
 LONGEST_TAIL = log(1000.0)
 HARMLESS_MOVE = 0.05
+HARDLY_ABOVE = 0.05  # density of a value that counts as high at its usual level
 
 
 @compiled
@@ -82,7 +83,10 @@ def below_usual(value: float, usual: float, scale: float) -> float:
 
 @compiled
 def above_usual(value: float, usual: float, scale: float) -> float:
-    """A value that may be any number of scales (up to a thousand) above its usual level, against t round that level."""
+    """A value that may be any number of scales (up to a thousand) above its usual level, rarely less than one, against t round that level."""
     # What fell is as little above as what stands where it stood.
     deviation = max((value - usual) / scale, 0.0)
-    return -log(LONGEST_TAIL * max(deviation, 1.0)) - student(deviation)
+    density = 1.0 / (LONGEST_TAIL * max(deviation, 1.0))
+    if deviation < 1.0:
+        density = HARDLY_ABOVE + (density - HARDLY_ABOVE) * deviation
+    return log(density) - student(deviation)
