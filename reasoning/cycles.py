@@ -25,7 +25,7 @@ def feedback_links(variables: int, cause: Int32, effect: Int32, strength: Float6
     feedback = np.zeros(cause.size, np.bool_)
     if inside.size:
         inside = inside[np.argsort(-strength[inside], kind="stable")]
-        feedback[inside] = ~_acyclic_selection(variables, cause[inside], effect[inside])
+        feedback[inside] = ~acyclic_selection(variables, cause[inside], effect[inside])
     return feedback
 
 
@@ -81,8 +81,8 @@ def _components(start: Int64, child: Int32) -> Int64:  # noqa: C901 - Tarjan wit
 
 
 @compiled
-def _acyclic_selection(variables: int, cause: Int32, effect: Int32) -> Bool:
-    """Takes links in the order given, each unless its effect already reaches its cause."""
+def acyclic_selection(variables: int, cause: Int32, effect: Int32) -> Bool:
+    """Takes links in the order given, bool[m], each unless its effect already reaches its cause."""
     links = cause.size
     taken = np.zeros(links, np.bool_)
     first = np.full(variables, -1, np.int64)  # of each cause, the last link taken

@@ -1,0 +1,97 @@
+"""Small networks with cycles, and what they mean: the least fixpoint over all ways in which leaks and links can fire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoning.cycles import feedback_links
+from schema.batches import Float64, Int32
+
+ROOTS, STATES = 2, 5
+STRENGTH = (0.2, 0.6)
+MOST_CHANCES = 18  # leaks and links; all 2 ** 18 ways are looked at
+FALSE_ALARM, MISSED, SEEN = (0.005, 0.03), (0.05, 0.2), 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class CyclicProblem:
+    """leak, log_evidence: Float64[n]; cause, effect: Int32[m], strength: Float64[m], cycles and all. The first `roots` have no causes."""
+
+    leak: Float64
+    cause: Int32
+    effect: Int32
+    strength: Float64
+    log_evidence: Float64
+    roots: int
+
+
+def least_fixpoint_posteriors(problem: CyclicProblem) -> Float64:
+    """P(variable holds | evidence), Float64[n], by summing over all ways: what holds is what firing leaks reach along firing links."""
+    holds, weight = _all_worlds(problem)
+    weight = weight * np.exp(problem.log_evidence @ holds)
+    return np.asarray(holds @ weight / weight.sum())
+
+
+def cyclic_problems(count: int) -> list[CyclicProblem]:
+    """Seeded problems of 7 variables: two defects, conditions with one or two causes each, and one or two links back; links of .2 to .6.
+
+    A world with a symptom is drawn, noisy detectors look at 80 % of the conditions, and at least one of them fires.
+    """
+    found: list[CyclicProblem] = []
+    seed = 0
+    while len(found) < count:
+        random = np.random.default_rng(seed)
+        seed += 1
+        network = _network(random)
+        cyclic = feedback_links(network.leak.size, network.cause, network.effect, network.strength).any()
+        problem = _observed(random, network) if cyclic and network.leak.size + network.strength.size <= MOST_CHANCES else None
+        if problem is not None:
+            found.append(problem)
+    return found
+
+
+def _network(random: np.random.Generator) -> CyclicProblem:
+    variables = ROOTS + STATES
+    links: dict[tuple[int, int], float] = {}
+    for effect in range(ROOTS, variables):
+        for cause in random.choice(effect, 1 + int(random.random() < 0.6), replace=False).tolist():
+            links[cause, effect] = random.uniform(*STRENGTH)
+    for _ in range(random.integers(1, 3)):
+        effect, cause = sorted(random.choice(np.arange(ROOTS, variables), 2, replace=False).tolist())
+        links[cause, effect] = random.uniform(*STRENGTH)
+    ends = np.array(list(links), np.int32)
+    leak = np.append(random.uniform(0.01, 0.1, ROOTS), random.uniform(0.002, 0.02, STATES))
+    return CyclicProblem(leak, ends[:, 0].copy(), ends[:, 1].copy(), np.array(list(links.values())), np.zeros(variables), ROOTS)
+
+
+def _observed(random: np.random.Generator, network: CyclicProblem) -> CyclicProblem | None:
+    holds, weight = _all_worlds(network)
+    weight = weight * holds[ROOTS:].any(axis=0)
+    world = holds[:, random.choice(weight.size, p=weight / weight.sum())]
+    evidence = np.zeros(world.size)
+    for variable in range(ROOTS, world.size):
+        false_alarm, missed = random.uniform(*FALSE_ALARM), random.uniform(*MISSED)
+        if random.random() < SEEN:
+            fires = random.random() < (1.0 - missed if world[variable] else false_alarm)
+            evidence[variable] = np.log((1.0 - missed) / false_alarm) if fires else np.log(missed / (1.0 - false_alarm))
+    if not (evidence > 0.0).any():
+        return None
+    return CyclicProblem(network.leak, network.cause, network.effect, network.strength, evidence, ROOTS)
+
+
+def _all_worlds(problem: CyclicProblem) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.bool_]], Float64]:
+    """What holds in each way, bool[n, 2 ** (n + m)], and how likely the way is."""
+    variables = problem.leak.size
+    chances = np.concatenate((problem.leak, problem.strength))
+    ways = np.arange(1 << chances.size)
+    fires = [(ways >> place & 1).astype(np.bool_) for place in range(chances.size)]
+    weight = np.ones(ways.size)
+    for chance, fired in zip(chances.tolist(), fires, strict=True):
+        weight *= np.where(fired, chance, 1.0 - chance)
+    holds = np.array(fires[:variables])
+    for _ in range(variables):
+        for link, (cause, effect) in enumerate(zip(problem.cause.tolist(), problem.effect.tolist(), strict=True)):
+            holds[effect] |= fires[variables + link] & holds[cause]
+    return holds, weight

@@ -1,0 +1,243 @@
+"""Feedback solved exactly: levels count how often an effect had to go round a cycle (ordinal noisy-MAX; Diez 1993).
+
+The meaning of links that form cycles is their least fixpoint: what holds is what a leak reaches along links that fire. The level
+of a variable is the smallest number of feedback links on such a way. P(level > t) = (1-leak) * product over the links of
+(1-strength) where level(cause) + d <= t, d = 1 on feedback links: level by level nothing is cyclic any more. Levels are counted anew
+in each strongly connected component; outside of them, and for whatever follows, it only matters that a cause holds.
+
+Variable v stands for "holds"; within a component a variable may have one more for "holds at level t and not before". Each link is
+tried once, at the first level of its cause, so given that v did not hold before, only links from there can make it hold at t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reasoning.cycles import acyclic_selection, components
+from reasoning.elimination import EliminationPlan, plan_factors, solve, weights_of
+from reasoning.errors import InconsistentEvidenceError
+from reasoning.native import compiled
+from reasoning.network import Bool
+from schema.batches import Float64, Int32, Int64
+
+LEVELS = 2  # rounds of feedback followed where one does not say all
+
+
+@dataclass(frozen=True, slots=True)
+class OrdinalPlan:
+    """How to solve a local network of n variables and m links with f feedback links. Strengths and evidence may change under it.
+
+    cells: Int64[c], which of the values of `_values` each cell of the factors takes. levels: how many rounds of feedback are
+    followed. complete: no way needs more of them, so nothing is approximated.
+    """
+
+    plan: EliminationPlan
+    cells: Int64
+    levels: int
+    complete: bool
+
+
+def plan_ordinal(parent_ptr: Int64, parent: Int32, feedback: tuple[Int32, Int32], widest: int, most_cells: int, levels: int = LEVELS) -> OrdinalPlan | None:
+    """A plan with at most `levels` rounds, fewer where all is said before or room is scarce; None where not even one fits.
+
+    parent_ptr: Int64[n + 1], parent: Int32[m], acyclic, as `plan_elimination` takes them. feedback: the causes and effects of the
+    feedback links, Int32[f] each. widest, most_cells: see `plan_elimination`.
+    """
+    cycles, level = _split(parent_ptr, parent, feedback)
+    found = [level]
+    while found[-1].later.any() and len(found) <= levels:
+        found.append(_next(cycles, found[-1]))
+    for rounds in range(len(found) - 1, min(len(found) - 1, 1) - 1, -1):
+        factors = _factors(parent_ptr.size - 1, cycles, found[: rounds + 1])
+        plan = plan_factors(factors.variables, factors.scopes, widest, most_cells)
+        if plan is not None:
+            complete = not found[rounds].later.any() or rounds >= np.count_nonzero(level.later)
+            return OrdinalPlan(plan, np.array(factors.cells, np.int64), rounds, bool(complete))
+    return None
+
+
+def ordinal_log_odds(plan: OrdinalPlan, leak: Float64, strength: Float64, feedback_strength: Float64, log_evidence: Float64) -> Float64:
+    """Log P(v holds) / P(v does not) of every variable, Float64[n].
+
+    leak, log_evidence: Float64[n], the latter infinite where a value is certain; strength: Float64[m]; feedback_strength: Float64[f].
+    Raises InconsistentEvidenceError.
+    """
+    values = _values(leak, strength, feedback_strength, log_evidence)
+    odds, _ = solve(plan.plan, values[plan.cells], leak.size)
+    if np.isnan(odds).any():
+        raise InconsistentEvidenceError(np.flatnonzero(log_evidence).tolist())
+    return odds
+
+
+ZERO, ONE, MINUS_ONE, CONSTANTS = 0, 1, 2, 3
+SILENT, MINUS_SILENT, LEAK, SILENT_OFF, MINUS_SILENT_ON, LEAK_ON, OFF, ON, KINDS = range(9)
+
+
+def _values(leak: Float64, strength: Float64, feedback_strength: Float64, log_evidence: Float64) -> Float64:
+    """All that a cell can be: three constants; for each variable the kinds above in turn; for each link that it does not fire."""
+    off, on = weights_of(log_evidence)
+    silent = 1.0 - leak
+    by_kind = (silent, -silent, leak, silent * off, -silent * on, leak * on, off, on)
+    return np.concatenate(((0.0, 1.0, -1.0), *by_kind, 1.0 - strength, 1.0 - feedback_strength))
+
+
+Rows = Mapping[int, Sequence[tuple[int, int]]]  # by effect, (cause, link)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycles:
+    """The links within components as cause, effect: Int32[w] and their numbers, Int64[w]; for each variable those from elsewhere."""
+
+    cause: Int32
+    effect: Int32
+    link: Int64
+    outside: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """member: bool[n], the variables that may have a level; inside: bool[w], the links tried at the level of their cause; later: those at the next."""
+
+    member: Bool
+    inside: Bool
+    later: Bool
+
+
+def _split(parent_ptr: Int64, parent: Int32, feedback: tuple[Int32, Int32]) -> tuple[_Cycles, _Level]:
+    """The cycles, and level 0: all variables, feedback links later."""
+    variables = parent_ptr.size - 1
+    effect = np.concatenate((np.repeat(np.arange(variables, dtype=np.int32), np.diff(parent_ptr)), feedback[1]))
+    cause = np.concatenate((parent, feedback[0]))
+    component = components(variables, cause, effect)
+    within = component[cause] == component[effect]
+    link = np.flatnonzero(within)
+    acyclic = link < parent.size
+    cycles = _Cycles(cause[link], effect[link], link, _rows(cause[~within], effect[~within], np.flatnonzero(~within)))
+    return cycles, _Level(np.ones(variables, np.bool_), acyclic, ~acyclic)
+
+
+def _next(cycles: _Cycles, level: _Level) -> _Level:
+    """The level after one: of the links that may lead to something new, as many as close no cycle are tried in it."""
+    useful = leads_on(level.member.size, cycles.cause, cycles.effect, level.later)
+    inside = np.zeros_like(useful)
+    inside[useful] = acyclic_selection(level.member.size, cycles.cause[useful], cycles.effect[useful])
+    member = np.zeros_like(level.member)
+    reached = cycles.effect[level.later]
+    while not member[reached].all():
+        member[reached] = True
+        reached = cycles.effect[inside & member[cycles.cause]]
+    begins = member[cycles.cause]
+    return _Level(member, inside & begins, useful & ~inside & begins)
+
+
+@compiled
+def leads_on(variables: int, cause: Int32, effect: Int32, entry: Bool) -> Bool:
+    """The links u -> v that a way without repetition can take after an entry a -> b: b reaches u without passing a or v. bool[w]."""
+    useful = np.zeros(cause.size, np.bool_)
+    caused = np.zeros(variables, np.bool_)
+    caused[effect] = True
+    reached = np.empty(variables, np.int64)
+    for each in np.flatnonzero(entry):
+        origin, start = cause[each], effect[each]
+        reached[:] = -1
+        for barred in np.flatnonzero(caused):
+            if barred == origin or barred == start:  # noqa: PLR1714, SIM109 - numba looks for no integer in a mixed tuple
+                continue
+            reached[start] = barred
+            moved = True
+            while moved:
+                moved = False
+                for link in range(cause.size):
+                    to = effect[link]
+                    if reached[cause[link]] == barred and reached[to] != barred and to != origin and to != barred:  # noqa: PLR1714
+                        reached[to] = barred
+                        moved = True
+            for link in range(cause.size):
+                if effect[link] == barred and reached[cause[link]] == barred:
+                    useful[link] = True
+    return useful
+
+
+def _rows(cause: Int32, effect: Int32, link: Int64) -> Rows:
+    rows: dict[int, list[tuple[int, int]]] = {}
+    for one, other, number in zip(cause.tolist(), effect.tolist(), link.tolist(), strict=True):
+        rows.setdefault(other, []).append((one, number))
+    return rows
+
+
+@dataclass(slots=True)
+class _Factors:
+    """Factors in the making; a cell says which value it takes. Bit i of a cell's index is the value of the i-th variable of its scope."""
+
+    count: int
+    variables: int
+    scopes: list[tuple[int, ...]] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+
+    def fresh(self) -> int:
+        self.variables += 1
+        return self.variables - 1
+
+    def value(self, kind: int, v: int) -> int:
+        return CONSTANTS + kind * self.count + v
+
+    def noisy_or(self, x: int, v: int, causes: Sequence[tuple[int, int]], *, evidence: bool) -> None:
+        """X holds unless the leak of v and all causes stay silent; with the evidence on v or without."""
+        silent, minus_silent, leak = (self.value(kind, v) for kind in ((SILENT_OFF, MINUS_SILENT_ON, LEAK_ON) if evidence else (SILENT, MINUS_SILENT, LEAK)))
+        if not causes:
+            self._add((x,), (silent, leak))
+            return
+        y = self.fresh()
+        self._add((x, y), (silent, minus_silent, ZERO, self.value(ON, v) if evidence else ONE))
+        self._silences(y, causes)
+
+    def only_now(self, x: int, before: Sequence[int], causes: Sequence[tuple[int, int]]) -> None:
+        """X holds unless all causes stay silent, but only if none of `before` does."""
+        y = self.fresh()
+        states = range(1 << len(before))
+        quiet = [cell for state in states for cell in ((ZERO, ZERO) if state else (ONE, MINUS_ONE))]
+        loud = [cell for state in states for cell in ((ONE, ZERO) if state else (ZERO, ONE))]
+        self._add((x, *before, y), (*quiet, *loud))
+        self._silences(y, causes)
+
+    def either(self, v: int, levels: Sequence[int]) -> None:
+        """V holds where it does so at one of its levels; with the evidence on v."""
+        counts = [state.bit_count() for state in range(1 << len(levels))]
+        self._add((v, *levels), [cell for count in counts for cell in ((ZERO, self.value(ON, v)) if count else (self.value(OFF, v), ZERO))])
+
+    def _silences(self, y: int, causes: Sequence[tuple[int, int]]) -> None:
+        for cause, link in causes:
+            self._add((cause, y), (ONE, CONSTANTS + KINDS * self.count + link, ONE, ONE))
+
+    def _add(self, scope: tuple[int, ...], cells: Sequence[int]) -> None:
+        self.scopes.append(scope)
+        self.cells.extend(cells)
+
+
+def _factors(variables: int, cycles: _Cycles, found: Sequence[_Level]) -> _Factors:
+    """The factors with the levels found; a variable with level 0 alone needs no other for it."""
+    factors = _Factors(variables, variables)
+    later = np.logical_or.reduce([np.zeros(variables, np.bool_), *(level.member for level in found[1:])])
+    at = [{v: factors.fresh() if later[v] else v for v in range(variables)}]
+    at += [{v: factors.fresh() for v in np.flatnonzero(level.member).tolist()} for level in found[1:]]
+    inside = [_rows(cycles.cause[level.inside], cycles.effect[level.inside], cycles.link[level.inside]) for level in found]
+    waited = [_rows(cycles.cause[level.later], cycles.effect[level.later], cycles.link[level.later]) for level in found]
+    for v in range(variables):
+        first = [*cycles.outside.get(v, ()), *_from(at[0], inside[0], v)]
+        factors.noisy_or(at[0][v], v, first, evidence=not later[v])
+        if not later[v]:
+            continue
+        own = [at[0][v]]
+        for level in range(1, len(at)):
+            if v in at[level]:
+                factors.only_now(at[level][v], own, [*_from(at[level], inside[level], v), *_from(at[level - 1], waited[level - 1], v)])
+                own.append(at[level][v])
+        factors.either(v, own)
+    return factors
+
+
+def _from(at: Mapping[int, int], rows: Rows, v: int) -> list[tuple[int, int]]:
+    return [(at[cause], link) for cause, link in rows.get(v, ()) if cause in at]
