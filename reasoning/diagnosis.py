@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from graph.live import LiveGraph
+from reasoning.cause_sets import JointExplanations
 from reasoning.compile import CompiledNetwork
+from reasoning.explanation import EXPLAINS, SHOWS
 from reasoning.inference import Posteriors, evidence_weights
 from reasoning.network import strongest_paths
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, DefectRule
-from schema.verdicts import DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom
+from schema.verdicts import CauseSet, CauseSets, DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom
 
 SMALLEST_PROBABILITY = 1e-4
 MOST_CAUSES = 50
 EXPLAINED_IN_FULL = 3
 MOST_EVIDENCE = 10
-EXPLAINS = 0.05  # the least strength of a path along which a cause explains a symptom
 
 
 def log_evidence_of(compiled: CompiledNetwork, findings: Sequence[Finding]) -> Float64:
@@ -44,7 +45,7 @@ def diagnose(
     chosen = _likeliest(compiled, solved.probability)
     told = [finding for finding in findings if finding.condition in compiled.index]
     weights = _weights(compiled, told, solved, chosen[:EXPLAINED_IN_FULL])
-    shown = [finding for finding in told if finding.log_likelihood_ratio > 1.0]
+    shown = [finding for finding in told if finding.log_likelihood_ratio > SHOWS]
     causes = [
         _root_cause(place, float(solved.probability[place]), compiled, shown, weights[rank] if rank < len(weights) else (), graph, knowledge)
         for rank, place in enumerate(chosen)
@@ -52,6 +53,12 @@ def diagnose(
     symptoms = [Symptom(finding, float(solved.probability[compiled.index[finding.condition]])) for finding in shown]
     symptoms.sort(key=lambda symptom: (-symptom.probability, symptom.finding.condition))
     return Diagnosis(at, tuple(causes), tuple(symptoms), tuple(ruled_out), solved.exact)
+
+
+def name_sets(compiled: CompiledNetwork, at: int, found: JointExplanations) -> CauseSets:
+    """The likeliest sets of causes by name."""
+    named = (CauseSet(tuple(name for place in places if isinstance(name := compiled.names[place], DefectRef)), mass) for places, mass in found.sets)
+    return CauseSets(at, tuple(named), found.exact)
 
 
 def _likeliest(compiled: CompiledNetwork, probability: Float64) -> list[int]:

@@ -12,6 +12,7 @@ from reasoning.belief_propagation import propagate
 from reasoning.cycles import feedback_links
 from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
+from reasoning.monte_carlo import blast_radius
 from reasoning.network import CausalNetwork, network_of, strongest_paths
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
@@ -36,6 +37,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
     yield "belief propagation", lambda: propagate(network, evidence, np.ones(len(network), np.bool_))
     yield "exact elimination", lambda: posteriors(network, evidence)
+    yield "sampled worlds", lambda: blast_radius(network, 0, np.random.default_rng(1))
 
 
 def _first_windows() -> None:

@@ -132,10 +132,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What a defect or condition takes down: effects by descending probability."""
+    """What a defect or condition takes down: effects by descending probability.
+
+    `exact`: else the probabilities are shares of sampled worlds, with a standard error of at most `standard_error` each.
+    """
 
     of: DefectRef | ConditionRef
     effects: tuple[Effect, ...]
+    exact: bool = True
+    standard_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +154,115 @@ class Intervention:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The posteriors of conditions and defects under interventions, largest change first."""
+    """The posteriors of conditions and defects under interventions, largest change first. `exact`: nothing was approximated."""
 
     interventions: tuple[Intervention, ...]
     effects: tuple[Effect, ...]
     causes: Mapping[DefectRef, float]
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a finding changes in a log-odds, once those before it are known."""
+
+    finding: Finding
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a log-odds came about: `before` + the changes of all steps + `rest` = `after`.
+
+    Steps stand in order of causal distance. `rest`: what `others` further findings, and what lies beyond the part solved together, change in all.
+    """
+
+    before: float
+    steps: tuple[Step, ...]
+    others: int
+    rest: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A link of a causal path: `condition` follows over `relation` (empty within an entity) with `strength`."""
+
+    condition: ConditionRef
+    relation: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class CausalPath:
+    """The strongest way from a defect to a symptom, the last hop's condition. `strength`: the product of its hops'."""
+
+    hops: tuple[Hop, ...]
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class CauseExplanation:
+    """Why a root cause is believed. `account`: of its log-odds from prior to posterior.
+
+    `behind`: of the difference of its log-odds to that of `leader`, the likeliest cause; None for the leader, and where they share no findings.
+    """
+
+    cause: DefectRef
+    account: Account
+    paths: tuple[CausalPath, ...]
+    leader: DefectRef | None = None
+    behind: Account | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A defect and its probability under some supposition."""
+
+    cause: DefectRef
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextObservation:
+    """A condition nobody has seen or missed yet. `gain`: bits of the causes' entropy that its detector's word is expected to take away.
+
+    `probability`: that the detector shows it; `if_shown`, `if_not`: the likeliest cause then.
+    """
+
+    condition: ConditionRef
+    gain: float
+    probability: float
+    if_shown: Verdict
+    if_not: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the diagnosis of instant `at` is what it is. `entropy`: of the leading causes, in bits; `would_tell`: by descending gain.
+
+    `exact`: nothing was cut to get it.
+    """
+
+    at: int
+    causes: tuple[CauseExplanation, ...]
+    entropy: float
+    would_tell: tuple[NextObservation, ...]
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CauseSet:
+    """Defects that hold together, and no other one worth considering: the probability of exactly that."""
+
+    causes: tuple[DefectRef, ...]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class CauseSets:
+    """The likeliest joint explanations at instant `at`, by descending probability. `exact`: nothing was cut, and the search came to its end."""
+
+    at: int
+    sets: tuple[CauseSet, ...]
+    exact: bool = True

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reasoning.intervention
 from reasoning.compile import CompiledNetwork, compile_network
 from reasoning.counterfactual import counterfactual
 from reasoning.diagnosis import log_evidence_of
@@ -99,17 +100,40 @@ def test_a_break_between_cause_and_symptom_spares_what_lies_above_it() -> None:
 
 
 def test_impact_is_what_a_cause_takes_down_whatever_is_seen_now() -> None:
-    effects = impact(chain(), SLOW_QUERY).effects
+    found = impact(chain(), SLOW_QUERY, np.random.default_rng(1))
+    effects = found.effects
+    assert (found.exact, found.standard_error) == (True, 0.0)
     assert [effect.condition for effect in effects] == [latency(each) for each in (ORDERS_DB, ORDERS, CART, FRONT)]
     assert [effect.after for effect in effects] == pytest.approx([0.9, 0.9 * 0.98, 0.9 * 0.98**2, 0.9 * 0.98**3], abs=0.01)
     assert all(effect.before < 0.02 for effect in effects)
+
+
+def test_impact_on_a_network_too_wide_is_sampled_and_gives_its_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = {effect.condition: effect for effect in impact(chain(), SLOW_QUERY, np.random.default_rng(1)).effects}
+    monkeypatch.setattr(reasoning.intervention, "MOST_UNCUT", 0)
+    found = impact(chain(), SLOW_QUERY, np.random.default_rng(1))
+    assert not found.exact
+    assert 0.001 < found.standard_error < 0.004
+    assert [effect.condition for effect in found.effects] == list(exact)
+    for effect in found.effects:
+        assert effect.after == pytest.approx(exact[effect.condition].after, abs=4.0 * found.standard_error)
+        assert effect.before == pytest.approx(exact[effect.condition].before, abs=4.0 * found.standard_error)
+    assert impact(chain(), SLOW_QUERY, np.random.default_rng(1)) == found
+
+
+def test_a_what_if_says_whether_it_is_exact() -> None:
+    compiled = chain()
+    evidence = log_evidence_of(compiled, [slow(each, 5.0) for each in (ORDERS_DB, ORDERS)])
+    mend = Intervention(ORDERS_DB, "slow_query", value=False)
+    assert what_if(compiled, evidence, (mend,)).exact
+    assert not what_if(compiled, evidence, (mend, Intervention(CART, "slow_code", value=True))).exact
 
 
 def test_what_does_not_exist_can_not_be_forced() -> None:
     with pytest.raises(UnknownVariableError, match="service:c/shop/cart has no defect or condition 'haunted': ask `whence topology`"):
         what_if(chain(), np.zeros(len(chain().names)), (Intervention(CART, "haunted", value=True),))
     with pytest.raises(UnknownVariableError, match="'haunted'"):
-        impact(chain(), DefectRef(CART, "haunted"))
+        impact(chain(), DefectRef(CART, "haunted"), np.random.default_rng(1))
 
 
 @pytest.mark.slow

@@ -1,0 +1,241 @@
+"""do() on networks too wide for exact elimination: worlds sampled 64 to a machine word, with and without the cause, under the same luck.
+
+Only what the cause can reach, and what else causes that, is sampled. The two worlds of a pair differ in nothing but what is forced,
+so their difference is far surer than either. A share of N worlds has the standard error sqrt(p (1 - p) / N).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoning.inference import fill_forward
+from reasoning.native import compiled
+from reasoning.network import Bool, CausalNetwork
+from schema.batches import Float64, Int32, Int64
+
+UInt64 = NDArray[np.uint64]
+
+WORD = 64
+WORLDS = 1_024
+MOST_SAMPLED = 20_000  # variables; beyond, what does not lie below the cause is taken as independent, at its probability
+RARE = 0.06  # below, and above one minus it, the next world in which luck strikes costs less than a bit for every world
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """P(holds) of k variables with the cause forced to hold and forced not to, Float64[k] each; variables: Int64[k], causes before effects.
+
+    `worlds`: how many pairs of worlds were sampled. `complete`: all other causes of the variables were sampled too.
+    """
+
+    variables: Int64
+    with_it: Float64
+    without: Float64
+    worlds: int
+    complete: bool
+
+    def standard_error(self) -> Float64:
+        """Of `with_it`, Float64[k]; never 0, as no number of worlds makes sure."""
+        smoothed = (self.with_it * self.worlds + 1.0) / (self.worlds + 2.0)
+        return np.sqrt(smoothed * (1.0 - smoothed) / self.worlds)
+
+
+def blast_radius(network: CausalNetwork, cause: int, random: np.random.Generator, *, worlds: int = WORLDS, usual: Float64 | None = None) -> BlastRadius:
+    """What forcing a variable to hold does to all below it, whatever is observed; `worlds` is rounded up to whole words.
+
+    usual: `usually(network)`, where it is at hand; else it is made when needed. The answer follows from the state of `random` alone.
+    """
+    words = -(-worlds // WORD)
+    below = np.zeros(len(network), np.bool_)
+    cone = mark_below(cause, network.child_ptr, network.child_link, network.effect, below)
+    sampled = below.copy()
+    complete = mark_above(cone, network.parent_ptr, network.parent, sampled, MOST_SAMPLED)
+    outside = np.zeros(0)
+    if not complete:
+        sampled = below
+        outside = usually(network) if usual is None else usual
+    variables = in_order(network.order, sampled, int(np.count_nonzero(sampled)))
+    seed = random.integers(1, 1 << 63, dtype=np.uint64)
+    links = (network.parent_ptr, network.parent, network.strength)
+    counts = sample_pairs(cause, variables, sampled, network.leak, *links, outside, words, seed)
+    chosen = below[variables]
+    with_it, without = (count[chosen] / (words * WORD) for count in counts)
+    return BlastRadius(variables[chosen], with_it, without, words * WORD, complete)
+
+
+def usually(network: CausalNetwork) -> Float64:
+    """P(holds) of every variable when nothing is observed, as if its causes were independent: Float64[n]."""
+    outside = np.full(len(network), np.nan)
+    fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, outside)
+    return outside
+
+
+@compiled
+def mark_below(cause: int, child_ptr: Int64, child_link: Int64, effect: Int32, below: Bool) -> Int64:
+    """Marks a variable and all it reaches, in place: bool[n]; returns them."""
+    found = np.empty(1024, np.int64)
+    found[0], count, at = cause, 1, 0
+    below[cause] = True
+    while at < count:
+        for position in range(child_ptr[found[at]], child_ptr[found[at] + 1]):
+            child = effect[child_link[position]]
+            if not below[child]:
+                below[child] = True
+                if count == found.size:
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count] = child
+                count += 1
+        at += 1
+    return found[:count].copy()
+
+
+@compiled
+def mark_above(members: Int64, parent_ptr: Int64, parent: Int32, marked: Bool, most: int) -> bool:
+    """Marks all causes of what is marked already, in place: bool[n]; False where there would be more than `most`."""
+    found = np.empty(max(most, members.size) + 1, np.int64)
+    found[: members.size] = members
+    count, at = members.size, 0
+    while at < count:
+        for link in range(parent_ptr[found[at]], parent_ptr[found[at] + 1]):
+            if not marked[parent[link]]:
+                if count >= most:
+                    return False
+                marked[parent[link]] = True
+                found[count] = parent[link]
+                count += 1
+        at += 1
+    return count <= most
+
+
+@compiled
+def in_order(order: Int64, marked: Bool, count: int) -> Int64:
+    """What is marked, causes before effects: Int64[count]."""
+    found = np.empty(count, np.int64)
+    at = 0
+    for variable in order:
+        if marked[variable]:
+            found[at] = variable
+            at += 1
+    return found
+
+
+@compiled
+def sample_pairs(
+    cause: int,
+    variables: Int64,
+    sampled: Bool,
+    leak: Float64,
+    parent_ptr: Int64,
+    parent: Int32,
+    strength: Float64,
+    outside: Float64,
+    words: int,
+    seed: np.uint64,
+) -> tuple[Int64, Int64]:
+    """How many worlds each variable holds in with the cause and without it, Int64[k] each. outside: Float64[n], P(holds) of what is not sampled."""
+    state = np.array([seed], np.uint64)
+    place = np.empty(leak.size, np.int32)
+    with_it, without = np.zeros((variables.size, words), np.uint64), np.zeros((variables.size, words), np.uint64)
+    ever = np.zeros(variables.size, np.bool_)  # holds in any world
+    for k in range(variables.size):
+        x = variables[k]
+        place[x] = k
+        if x == cause:
+            with_it[k], ever[k] = ~np.uint64(0), True
+            continue
+        silence = 1.0 - leak[x]
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            if not sampled[parent[link]]:
+                silence *= 1.0 - strength[link] * outside[parent[link]]
+        strike(1.0 - silence, without[k], state)
+        with_it[k] = without[k]
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            if sampled[parent[link]] and ever[place[parent[link]]]:
+                carry(strength[link], place[parent[link]], k, with_it, without, state)
+        ever[k] = with_it[k].any()
+    return _counted(with_it), _counted(without)
+
+
+@compiled
+def carry(strength: float, above: int, below: int, with_it: UInt64, without: UInt64, state: UInt64) -> None:
+    """Lets a link fire in the worlds where its cause holds, the same ones of each pair."""
+    for word in range(with_it.shape[1]):
+        larger, smaller = with_it[above, word], without[above, word]
+        # Worlds in which the effect holds already need no luck.
+        open_to_luck = (larger & ~with_it[below, word]) | (smaller & ~without[below, word])
+        if open_to_luck != np.uint64(0):
+            fired = strikes(strength, open_to_luck, state)
+            with_it[below, word] |= larger & fired
+            without[below, word] |= smaller & fired
+
+
+@compiled
+def strike(chance: float, row: UInt64, state: UInt64) -> None:
+    """Sets each bit of a row of zeros with a chance, independently."""
+    if RARE <= chance <= 1.0 - RARE:
+        for word in range(row.size):
+            row[word] = strikes(chance, ~np.uint64(0), state)
+        return
+    often = chance > 0.5
+    rare = 1.0 - chance if often else chance
+    if rare > 0.0:
+        log_miss, last = np.log1p(-rare), row.size * WORD
+        world = np.log(uniform(state)) / log_miss
+        while world < last:
+            row[int(world) >> 6] |= np.uint64(1) << np.uint64(int(world) & 63)
+            world = np.floor(world) + 1.0 + np.log(uniform(state)) / log_miss
+    if often:
+        for word in range(row.size):
+            row[word] = ~row[word]
+
+
+@compiled
+def strikes(chance: float, among: np.uint64, state: UInt64) -> np.uint64:
+    """Each of the bits given, kept with a chance: of a random number and the chance, both binary, the first digit that differs decides.
+
+    Half of what is undecided is decided by each random word, so few words are needed, and fewer where few bits are given.
+    """
+    bits, undecided = np.uint64(0), among
+    while undecided != np.uint64(0) and chance > 0.0:
+        word = shuffled(state)
+        chance *= 2.0
+        if chance >= 1.0:
+            chance -= 1.0
+            bits |= undecided & ~word
+            undecided &= word
+        else:
+            undecided &= ~word
+    return bits
+
+
+@compiled
+def uniform(state: UInt64) -> float:
+    """Above 0 and at most 1."""
+    return (float(shuffled(state) >> np.uint64(11)) + 1.0) / 9007199254740992.0
+
+
+@compiled
+def shuffled(state: UInt64) -> np.uint64:
+    """The next random word: xorshift64* (Marsaglia 2003; Vigna 2016)."""
+    word: np.uint64 = state[0]
+    word ^= word >> np.uint64(12)
+    word ^= word << np.uint64(25)
+    word ^= word >> np.uint64(27)
+    state[0] = word
+    return word * np.uint64(2685821657736338717)
+
+
+@compiled
+def _counted(worlds: UInt64) -> Int64:
+    """Bits set in each row."""
+    counts = np.zeros(worlds.shape[0], np.int64)
+    for row in range(worlds.shape[0]):
+        for word in worlds[row]:
+            left = word
+            while left != np.uint64(0):
+                counts[row] += 1
+                left &= left - np.uint64(1)
+    return counts
