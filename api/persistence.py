@@ -73,7 +73,7 @@ class GraphWriter:
             else:
                 self._lost += 1
         self._incidents.update({incident.id: incident for incident in step.incidents})
-        if step.closed.window.end - self._last_heartbeat >= HEARTBEAT:
+        if not 0 <= step.closed.window.end - self._last_heartbeat < HEARTBEAT:
             self._last_heartbeat = step.closed.window.end
             for seen in step.closed.delta.entities:
                 self._wait_for(seen.ref)

@@ -173,6 +173,13 @@ class Runtime:
         self._tell(step.diagnosis)
 
     def _tell(self, diagnosis: Diagnosis) -> None:
+        if self._past and diagnosis.at <= self._past[-1].at:
+            log.warning(
+                "Telemetry is of %s now, after %s: what is usual is learned anew, diagnoses of the time in between are gone.",
+                write_instant(diagnosis.at),
+                write_instant(self._past[-1].at),
+            )
+            self._past.clear()
         self._past.append(diagnosis)
         self.hub.publish(diagnosis)
 

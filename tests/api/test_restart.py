@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -169,4 +171,22 @@ async def test_a_memory_that_can_not_be_read_is_told_and_whence_starts_with_empt
     for batch in batches[60:100]:
         await again.take(batch)
     assert again.diagnosis.at > 0
+    await again.stop()
+
+
+async def test_telemetry_of_an_earlier_time_begins_anew_once_most_senders_agree(
+    knowledge: CausalKnowledge, batches: list[Batch], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryGraphStore()
+    runtime = await started(knowledge, store)
+    for batch in batches[:60]:
+        await runtime.take(batch)
+    await runtime.stop()
+    again = await started(knowledge, store)
+    earlier = START - 7_200 * SECOND
+    for batch in read_recording([write_lines(tmp_path / "earlier.jsonl", shop_lines(100, rate=1, start=earlier))]):
+        await again.take(batch)
+    assert earlier < again.diagnosis.at < START
+    assert again.diagnosis_at(START).at == again.diagnosis.at
+    assert [told for told in caplog.messages if "what is usual is learned anew" in told]
     await again.stop()
