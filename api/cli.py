@@ -42,6 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     except CommandError as trouble:
         tell(str(trouble))
         return trouble.code
+    except ImportError as broken:
+        from reasoning.errors import NativeCodeError
+
+        if not isinstance(broken, NativeCodeError):
+            raise
+        tell(str(broken))
+        return 2
     except USAGE_ERRORS as usage:
         message = str(getattr(usage, "format_message", usage.__str__)()).rstrip(".")
         # Without a message the help was printed already.

@@ -6,6 +6,8 @@ ReasoningError
 ├── InconsistentEvidenceError  no world agrees with the findings
 └── UnknownVariableError       a defect or condition that the compiled network does not hold
 
+NativeCodeError, an ImportError, is of the installation: without it nothing can be reasoned at all.
+
 A network too wide to solve exactly is no error: inference then approximates and says so (`Posteriors.exact`).
 """
 
@@ -38,3 +40,13 @@ class UnknownVariableError(ReasoningError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NativeCodeError(ImportError):
+    """The compiler of the inference is missing or broken; the message says what to install."""
+
+    def __init__(self, trouble: BaseException) -> None:
+        super().__init__(
+            f"The inference can't be compiled, for numba is missing or does not work here ({type(trouble).__name__}: {trouble}). "
+            "Install it anew: pip install --force-reinstall numba llvmlite"
+        )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numba
+from reasoning.errors import NativeCodeError
+
+try:
+    import numba
+except Exception as trouble:  # a broken installation raises anything: ImportError, OSError of a library, AttributeError of a version that does not fit
+    raise NativeCodeError(trouble) from trouble
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -28,6 +34,15 @@ def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
         dispatcher._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)  # noqa: SLF001
     kept: Callable[Parameters, Result] = dispatcher
     return kept
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """What numba and LLVM raise where they can't compile leaves as NativeCodeError."""
+    try:
+        yield
+    except (numba.core.errors.NumbaError, OSError, SystemError) as trouble:
+        raise NativeCodeError(trouble) from trouble
 
 
 @cache

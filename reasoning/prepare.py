@@ -13,6 +13,7 @@ from reasoning.cycles import feedback_links
 from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
 from reasoning.monte_carlo import blast_radius
+from reasoning.native import compiling
 from reasoning.network import CausalNetwork, network_of, strongest_paths
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
@@ -24,10 +25,14 @@ WINDOWS = 12
 
 
 def prepare(tell: Callable[[str], None]) -> None:
-    """Runs every compiled function once; `tell` hears what comes next. From an empty cache seconds, else a fraction of one."""
+    """Runs every compiled function once; `tell` hears what comes next. From an empty cache seconds, else a fraction of one.
+
+    Raises NativeCodeError where this machine compiles nothing.
+    """
     for step, run in _steps():
         tell(step)
-        run()
+        with compiling():
+            run()
 
 
 def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
