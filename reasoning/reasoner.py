@@ -10,20 +10,25 @@ import numpy as np
 
 from graph.live import LiveGraph
 from reasoning.belief_store import Belief
+from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
-from reasoning.diagnosis import diagnose, log_evidence_of
+from reasoning.diagnosis import diagnose, log_evidence_of, name_sets
 from reasoning.errors import ReasoningError
 from reasoning.evidence.engine import EvidenceEngine, EvidenceSettings
 from reasoning.evidence.state import EvidenceState
+from reasoning.explanation import explain
 from reasoning.incidents import IncidentSettings, IncidentTracker
-from reasoning.inference import posteriors
+from reasoning.inference import Posteriors, posteriors
 from reasoning.intervention import impact, what_if
+from reasoning.next_observation import next_observations
 from reasoning.regions import PlanCache
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge
-from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, Intervention, WhatIf
+from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, WhatIf
 from schema.windows import Change, TelemetryWindow
+
+IMPACT_SEED = 1  # the same question gets the same answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class ReasonerSettings:
 
 
 class Reasoner:
-    """`observe` each window in order; ask `impact` and `what_if` at any time."""
+    """`observe` each window in order; ask for the rest at any time."""
 
     def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph, settings: ReasonerSettings | None = None) -> None:
         self._settings = settings or ReasonerSettings()
@@ -49,6 +54,7 @@ class Reasoner:
         self._compiler = NetworkCompiler(knowledge, graph)
         self._plans = PlanCache()
         self._compiled: CompiledNetwork | None = None
+        self._solved: Posteriors | None = None
         self._changed: tuple[Incident, ...] = ()
         self.diagnosis = Diagnosis(0, (), (), (), exact=True)
 
@@ -77,7 +83,7 @@ class Reasoner:
         self._changes.extend(belief.changes)
         self._tracker.resume(belief.incidents)
         self._state = self._evidence.conclude(belief.at)
-        self._compiled = None
+        self._compiled = self._solved = None
         return self._renew()
 
     def changed_incidents(self) -> tuple[Incident, ...]:
@@ -92,7 +98,7 @@ class Reasoner:
             self._changes.clear()
         self._changes.extend(window.changes)
         self._state = self._evidence.observe(window)
-        self._compiled = None
+        self._compiled = self._solved = None
 
     def observe(self, window: TelemetryWindow) -> Diagnosis:
         """The diagnosis as of the window's end. If none can be made, the last one is kept and says why it is stale."""
@@ -106,13 +112,32 @@ class Reasoner:
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
         """What a defect or condition takes down. Raises UnknownVariableError."""
-        return impact(self._network(), of)
+        return impact(self._network(), of, np.random.default_rng(IMPACT_SEED))
 
     def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
         """The estate under interventions. Raises UnknownVariableError."""
         compiled = self._network()
         with naming(compiled):
             return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
+
+    def explanation(self, first: int = 3) -> Explanation:
+        """Why the latest diagnosis is what it is: of its `first` root causes. Nothing while no evidence stands concluded. Raises ReasoningError."""
+        if self._solved is None:
+            return Explanation(self.diagnosis.at, (), 0.0, ())
+        compiled, solved, findings = self._network(), self._solved, self._state.findings
+        causes = [compiled.index[each.cause] for each in self.diagnosis.root_causes[:first]]
+        with naming(compiled):
+            explained = explain(compiled, findings, solved, causes, self._graph, self._knowledge)
+            entropy, would_tell = next_observations(compiled, self._log_evidence(compiled), solved, self._knowledge, self._plans)
+        return Explanation(self.diagnosis.at, explained, entropy, would_tell, solved.exact)
+
+    def cause_sets(self, first: int = 5) -> CauseSets:
+        """The likeliest joint explanations of what the latest diagnosis saw. Nothing while no evidence stands concluded. Raises ReasoningError."""
+        if self._solved is None:
+            return CauseSets(self.diagnosis.at, ())
+        compiled = self._network()
+        with naming(compiled):
+            return name_sets(compiled, self.diagnosis.at, likeliest_sets(self._solved, compiled.is_defect, first))
 
     def _renew(self) -> Diagnosis:
         try:
@@ -126,7 +151,7 @@ class Reasoner:
         forbidden, ruled_out = forbidden_links(compiled, self._state.findings)
         compiled = self._compiled = compiled.without(forbidden)
         with naming(compiled):
-            solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
+            solved = self._solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
         return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
 
     def _network(self) -> CompiledNetwork:
