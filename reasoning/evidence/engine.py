@@ -14,6 +14,7 @@ from graph.saved_state import SavedStateError
 from graph.topology import RelationKey
 from reasoning.evidence import relations
 from reasoning.evidence.behaviour import BehaviourStreams
+from reasoning.evidence.coarse import CoarseShares, coarse_shares
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
@@ -120,8 +121,9 @@ class EvidenceEngine:
     def observe(self, window: TelemetryWindow) -> EvidenceState:
         """All findings as of the window's end."""
         now = window.end
-        self._requests(now, window.requests)
-        self._calls(now, window.calls, window.requests)
+        shares = self._coarse_shares(window.requests, window.calls)
+        self._requests(now, window.requests, shares)
+        self._calls(now, window.calls, window.requests, shares)
         self._behaviour.observe(now, window.behaviour)
         self._samples(now, window.samples)
         return self.conclude(now)
@@ -132,10 +134,20 @@ class EvidenceEngine:
         findings = sorted(self._episodes.date(now, there), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
         return EvidenceState(now, tuple(findings), self._live(now))
 
-    def _requests(self, now: int, table: RequestTable) -> None:
+    def _coarse_shares(self, requests: RequestTable, calls: CallTable) -> CoarseShares:
+        size = 1 + max(int(part.max(initial=0)) for part in (requests.entity, calls.source, calls.target))
+        usual, streams = np.full(size, np.nan), self._coarse_durations
+        for entity in requests.entity[~requests.detailed].tolist():
+            row = streams.keys.get((entity, "slower"))
+            usual[entity] = np.exp(streams.arrays.middle[row]) if row is not None else np.nan
+        unseen = np.array([calls.relations[place] == "calls" for place in calls.relation.tolist()], np.bool_) & (calls.duration == 0)
+        return coarse_shares(requests, calls, unseen, usual)
+
+    def _requests(self, now: int, table: RequestTable, shares: CoarseShares) -> None:
         entities = table.entity.tolist()
         requests = table.requests.astype(np.float64)
-        for detector, counts in (("failing", table.errors), ("failing_own", table.own_errors)):
+        own_errors = np.where(table.detailed, table.own_errors, shares.own_errors[table.entity])
+        for detector, counts in (("failing", table.errors), ("failing_own", own_errors)):
             self._coins.observe(self._rows(self._coins, entities, detector), now, np.column_stack([counts, requests]))
         self._observe_demand(now, entities, requests)
         self._observe_demand(now, *self._silent_pods(now, entities))
@@ -144,8 +156,9 @@ class EvidenceEngine:
             self._slow(now, table.entity[detailed], detector, histogram[detailed])
         coarse = ~detailed & (table.requests > 0)
         if coarse.any():
-            rows = self._rows(self._coarse_durations, table.entity[coarse].tolist(), "slower")
-            self._coarse_durations.observe(rows, now, np.log(np.maximum(table.duration[coarse] / table.requests[coarse] / SECONDS, 1e-6))[:, None])
+            for detector, mean in (("slower", shares.mean), ("slower_own", shares.own_mean)):
+                rows = self._rows(self._coarse_durations, table.entity[coarse].tolist(), detector)
+                self._coarse_durations.observe(rows, now, np.log(np.maximum(mean[table.entity[coarse]], 1e-6))[:, None])
 
     def _observe_demand(self, now: int, entities: list[int], requests: Float64) -> None:
         roots = np.sqrt(requests)
@@ -178,7 +191,7 @@ class EvidenceEngine:
         rows = self._rows(self._durations, entity[seen].tolist(), detector)
         self._durations.observe(rows, now, histogram[seen] @ DURATION_OF_BINS)
 
-    def _calls(self, now: int, calls: CallTable, requests: RequestTable) -> None:
+    def _calls(self, now: int, calls: CallTable, requests: RequestTable, shares: CoarseShares) -> None:
         if not len(calls.source):
             return
         kinds = [calls.relations[place] for place in calls.relation.tolist()]
@@ -191,13 +204,13 @@ class EvidenceEngine:
         sums = np.empty((len(kinds), relations.WIDTH))
         sums[:, relations.CALLS] = calls.calls
         # The target answers for all the caller waits but the way there and back; the path answers for that.
-        sums[:, relations.ANSWERED] = np.where(traverses, calls.gap, calls.duration - calls.gap) / SECONDS
-        sums[:, relations.CARRYING] = calls.carrying
+        sums[:, relations.ANSWERED] = np.where(traverses, calls.gap, calls.duration - calls.gap) / SECONDS + shares.answered
+        sums[:, relations.CARRYING] = np.where(calls.carrying > 0, calls.carrying, np.minimum(calls.calls, calls.source_requests))
         sums[:, relations.REQUESTS] = calls.source_requests
-        sums[:, relations.FAILED_SOURCE] = calls.failed_source
+        sums[:, relations.FAILED_SOURCE] = calls.failed_source + shares.failed
         sums[:, relations.SOURCE_TIME] = time[calls.source]
         sums[:, relations.SOURCE_ERRORS] = errors[calls.source]
-        sums[:, relations.WAITED] = calls.duration / SECONDS
+        sums[:, relations.WAITED] = calls.duration / SECONDS + shares.answered
         sums[:, relations.TARGET_CALLS] = into[calls.target]
         sums[:, relations.ERRORS] = calls.errors
         keys = zip(calls.source.tolist(), kinds, calls.target.tolist(), strict=True)
@@ -217,12 +230,10 @@ class EvidenceEngine:
     def _trust(self, rows: Int64, source: Int32) -> None:
         """A relation's past is as normal as its caller was."""
         for row, entity in zip(rows.tolist(), source.tolist(), strict=True):
-            slow, failing = self._durations.keys.get((entity, "slower")), self._coins.keys.get((entity, "failing"))
-            worst = max(
-                float(self._durations.arrays.last[slow]) if slow is not None else 0.0, float(self._coins.arrays.last[failing]) if failing is not None else 0.0
-            )
+            streams = ((self._durations, "slower"), (self._coarse_durations, "slower"), (self._coins, "failing"))
+            lasts = [table.arrays.last[at] for table, detector in streams if (at := table.keys.get((entity, detector))) is not None]
             if row >= 0:
-                self._relations.arrays.last[row] = worst
+                self._relations.arrays.last[row] = max(lasts, default=0.0)
 
     def _samples(self, now: int, table: SampleTable) -> None:
         keys = [(entity, table.attributes[place]) for entity, place in zip(table.entity.tolist(), table.attribute.tolist(), strict=True)]
