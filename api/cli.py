@@ -32,6 +32,7 @@ Server = Annotated[str, typer.Option("--server", metavar="URL", envvar="WHENCE_S
 At = Annotated[str, typer.Option("--at", metavar="TIME", help="As it was at this instant (ISO 8601).")]
 First = Annotated[int, typer.Option("--first", min=1, max=100, help="How many.")]
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+SETS = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,13 +116,30 @@ def replay(
 
 
 @app.command()
-def causes(server: Server = DEFAULT_SERVER, at: At = "", first: First = 20, as_json: AsJson = False) -> None:
-    """What broke, where, since when, how sure, why, why not the others, and what to do next."""
+def causes(
+    sets: Annotated[bool, typer.Option("--sets", help="Also which causes hold together.")] = False,
+    server: Server = DEFAULT_SERVER,
+    at: At = "",
+    first: First = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What broke, where, since when, how sure, why, why not the others, and what to look at and to do next."""
+    from api.client_results import as_json as jsonable
     from api.questions import asking, instant
     from api.render_causes import render_diagnosis
 
+    if sets and at:
+        raise CommandError("--sets and --at do not go together: only the latest diagnosis can be explained by sets.")
     with asking(server) as client:
-        _answer(client.diagnosis(at=instant(at), first=first), render_diagnosis, as_json=as_json)
+        if at:
+            _answer(client.diagnosis(at=instant(at), first=first), render_diagnosis, as_json=as_json)
+            return
+        diagnosis, explanation, found = client.explained(first=first, sets=SETS if sets else 0)
+    if as_json:
+        more = {"cause_sets": jsonable(found)} if sets else {}
+        print_json({**jsonable(diagnosis), "explanation": jsonable(explanation), **more})
+    else:
+        render_diagnosis(stdout_console(), diagnosis, explanation, found)
 
 
 @app.command()

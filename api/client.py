@@ -10,7 +10,13 @@ from typing import Any, Self
 import httpx
 
 from api.client_results import (
+    Account,
+    CausalPath,
+    Cause,
+    CauseExplanation,
     CauseProbability,
+    CauseSet,
+    CauseSets,
     Condition,
     Diagnosis,
     Drop,
@@ -18,10 +24,13 @@ from api.client_results import (
     Entity,
     EntityAttribute,
     Evidence,
+    Explanation,
+    Hop,
     Impact,
     Incident,
     Instant,
     Intervention,
+    NextObservation,
     Relation,
     RelationStatistics,
     Remedy,
@@ -29,6 +38,7 @@ from api.client_results import (
     RootCause,
     RuledOut,
     Status,
+    Step,
     Symptom,
     Topology,
     WhatIf,
@@ -40,7 +50,13 @@ from api.instants import write_instant
 
 __all__ = [
     "DEFAULT_URL",
+    "Account",
+    "CausalPath",
+    "Cause",
+    "CauseExplanation",
     "CauseProbability",
+    "CauseSet",
+    "CauseSets",
     "Condition",
     "Diagnosis",
     "Drop",
@@ -48,10 +64,13 @@ __all__ = [
     "Entity",
     "EntityAttribute",
     "Evidence",
+    "Explanation",
+    "Hop",
     "Impact",
     "Incident",
     "Instant",
     "Intervention",
+    "NextObservation",
     "QueryRefusedError",
     "Relation",
     "RelationStatistics",
@@ -60,6 +79,7 @@ __all__ = [
     "RuledOut",
     "ServerUnreachableError",
     "Status",
+    "Step",
     "Symptom",
     "Topology",
     "WhatIf",
@@ -114,6 +134,16 @@ class WhenceClient:
     def diagnosis(self, *, at: int | None = None, first: int = 20) -> Diagnosis:
         """All that is believed, or was at an instant, with up to `first` root causes."""
         return self._one(Diagnosis, "diagnosis", {"at": _instant(at), "first": ("Int!", first)})
+
+    def explained(self, *, first: int = 20, sets: int = 0) -> tuple[Diagnosis, Explanation, CauseSets | None]:
+        """The latest diagnosis, why it is so, and up to `sets` joint explanations where wanted: all of one instant."""
+        data = self.ask(
+            f"query($first: Int!) {{ diagnosis(first: $first) {selection(Diagnosis)} explanation {selection(Explanation)}"
+            f"{f' causeSets(first: {sets}) {selection(CauseSets)}' if sets else ''} }}",
+            {"first": first},
+        )
+        found = read(CauseSets, data["causeSets"]) if sets else None
+        return read(Diagnosis, data["diagnosis"]), read(Explanation, data["explanation"]), found
 
     def root_causes(self, *, at: int | None = None, first: int = 20) -> tuple[RootCause, ...]:
         """The most probable root causes."""

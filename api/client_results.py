@@ -136,12 +136,14 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What a cause takes down, the most affected first."""
+    """What a cause takes down, the most affected first. Where not `exact`, no probability has a standard error above `standard_error`."""
 
     entity: str
     defect: str | None
     condition: str | None
     effects: tuple[Effect, ...]
+    exact: bool
+    standard_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,106 @@ class WhatIf:
     interventions: tuple[Intervention, ...]
     effects: tuple[Effect, ...]
     causes: tuple[CauseProbability, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A defect of an entity."""
+
+    entity: str
+    defect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a finding changes in a log-odds, once those before it are known."""
+
+    entity: str
+    condition: str
+    observed: str
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a log-odds came about: `before` + the changes of the steps + `rest`, of `others` further findings, = `after`."""
+
+    before: float
+    steps: tuple[Step, ...]
+    others: int
+    rest: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A condition that follows over a relation, empty within an entity."""
+
+    entity: str
+    condition: str
+    relation: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class CausalPath:
+    """The strongest way from a defect to a symptom, the condition of its last hop."""
+
+    strength: float
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CauseExplanation:
+    """Why a root cause is believed. `behind`: of the difference to the leader's log-odds; None for the leader, and without findings in common."""
+
+    entity: str
+    defect: str
+    account: Account
+    paths: tuple[CausalPath, ...]
+    leader: Cause | None
+    behind: Account | None
+
+
+@dataclass(frozen=True, slots=True)
+class NextObservation:
+    """A condition nobody has seen or missed yet, and the bits of doubt that its detector's word is expected to take away."""
+
+    entity: str
+    condition: str
+    gain: float
+    probability: float
+    if_shown: CauseProbability
+    if_not: CauseProbability
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the diagnosis of an instant is what it is. `entropy`: how much is in doubt, in bits."""
+
+    at: Instant | None
+    exact: bool
+    causes: tuple[CauseExplanation, ...]
+    entropy: float
+    would_tell: tuple[NextObservation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CauseSet:
+    """Defects that hold together, and no other one worth considering."""
+
+    probability: float
+    causes: tuple[Cause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CauseSets:
+    """Joint explanations of what the latest diagnosis saw, in descending probability."""
+
+    at: Instant | None
+    exact: bool
+    sets: tuple[CauseSet, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from api.client_results import Diagnosis, Effect, Impact, Incident, RootCause, WhatIf
+from api.client_results import CauseExplanation, CauseSets, Diagnosis, Effect, Explanation, Impact, Incident, RootCause, WhatIf
 from api.render import columns, described, heading, moment, paragraphs, percent, say, span_of
+from api.render_explanation import render_sets, render_would_tell, told_why
 
 LIKELY = 0.05
 NAMED = 0.005
@@ -17,8 +18,8 @@ IN_FULL = 3
 SHOWN = 8
 
 
-def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
-    """Likely causes in full, the others in a line each."""
+def render_diagnosis(console: Console, diagnosis: Diagnosis, explanation: Explanation | None = None, sets: CauseSets | None = None) -> None:
+    """Likely causes in full, the others in a line each; with an explanation also why, and what would tell most."""
     if diagnosis.at is None:
         say(console, "No window of telemetry has closed yet: nothing can be said.")
         return
@@ -28,33 +29,45 @@ def render_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     if not likely:
         say(console, f"{moment(diagnosis.at)}: {_counted(len(diagnosis.symptoms), 'symptom')}, no root cause worth a look.")
         _symptoms(console, diagnosis)
+        if sets is not None:
+            render_sets(console, sets)
         return
     exact = "" if diagnosis.exact else ", probabilities are approximate"
     say(console, f"{moment(diagnosis.at)}: {_counted(len(diagnosis.symptoms), 'symptom')}, {_counted(len(likely), 'root cause')} worth a look{exact}.")
+    why = {(each.entity, each.defect): each for each in explanation.causes} if explanation is not None else {}
     for number, cause in enumerate(likely[:IN_FULL], start=1):
         console.print()
-        _cause(console, number, cause, diagnosis.at)
+        _cause(console, number, cause, why.get((cause.entity, cause.defect)), diagnosis.at)
+    if explanation is not None:
+        render_would_tell(console, explanation)
+    if sets is not None:
+        render_sets(console, sets)
     if rest := [cause for cause in diagnosis.root_causes if cause.probability >= NAMED and cause not in likely[:IN_FULL]][:SHOWN]:
         console.print()
         heading(console, "Less likely")
         columns(console, ("", "", ""), ((percent(cause.probability), cause.defect, described(cause.entity)) for cause in rest), right=frozenset({0}))
-    if diagnosis.ruled_out:
-        console.print()
-        heading(console, "Ruled out")
-        paragraphs(console, ((f"{each.defect} of {described(each.entity)}", each.because) for each in diagnosis.ruled_out[:SHOWN]), indent=0)
-        if (more := max(len(diagnosis.ruled_out) - SHOWN, 0) + diagnosis.omitted) > 0:
-            say(console, f"and {more} more")
+    _ruled_out(console, diagnosis)
 
 
-def _cause(console: Console, number: int, cause: RootCause, at: int) -> None:
+def _ruled_out(console: Console, diagnosis: Diagnosis) -> None:
+    if not diagnosis.ruled_out:
+        return
+    console.print()
+    heading(console, "Ruled out")
+    paragraphs(console, ((f"{each.defect} of {described(each.entity)}", each.because) for each in diagnosis.ruled_out[:SHOWN]), indent=0)
+    if (more := max(len(diagnosis.ruled_out) - SHOWN, 0) + diagnosis.omitted) > 0:
+        say(console, f"and {more} more")
+
+
+def _cause(console: Console, number: int, cause: RootCause, why: CauseExplanation | None, at: int) -> None:
     title = Text(f"{number}. ")
     title.append(f"{percent(cause.probability)} {cause.defect}", style="bold red" if cause.probability >= 0.5 else "bold")
     title.append(f" of {described(cause.entity)}")
     say(console, title)
-    paragraphs(console, _told(cause, at))
+    paragraphs(console, _told(cause, why, at))
 
 
-def _told(cause: RootCause, at: int) -> Iterator[tuple[str, Text | str]]:
+def _told(cause: RootCause, why: CauseExplanation | None, at: int) -> Iterator[tuple[str, Text | str]]:
     yield "what", cause.summary
     if cause.service is not None and cause.service != cause.entity:
         yield "where", f"belongs to {described(cause.service)}"
@@ -62,12 +75,17 @@ def _told(cause: RootCause, at: int) -> Iterator[tuple[str, Text | str]]:
         yield "since", f"{moment(cause.onset)}, {span_of(at - cause.onset)} before"
     for condition, entities in _by_condition(cause):
         yield "explains", f"{condition} of {', '.join(entities[:SHOWN])}" + (f" and {len(entities) - SHOWN} more" if len(entities) > SHOWN else "")
+    yield from _weighed(cause) if why is None else told_why(why)
+    for remedy in cause.remedies:
+        yield "do", f"{remedy.action} {_sentence(remedy.effect)} Risk: {_sentence(remedy.risk)}"
+
+
+def _weighed(cause: RootCause) -> Iterator[tuple[str, str]]:
+    """Each finding by what it alone adds to all others: what is left of the why once the diagnosis is past."""
     for each in sorted(cause.evidence, key=lambda each: -each.weight):
         if abs(each.weight) >= TELLING or each == cause.evidence[0]:
             label = "for" if each.weight > 0 else "against"
             yield label, f"{each.weight:+.1f}  {each.condition} of {described(each.entity)}: {each.observed}"
-    for remedy in cause.remedies:
-        yield "do", f"{remedy.action} {_sentence(remedy.effect)} Risk: {_sentence(remedy.risk)}"
 
 
 def _by_condition(cause: RootCause) -> list[tuple[str, list[str]]]:
@@ -107,14 +125,15 @@ def render_impact(console: Console, impact: Impact) -> None:
     if not raised:
         say(console, f"{name} of {described(impact.entity)} takes nothing down that is known.")
         return
-    say(console, f"If {name} of {described(impact.entity)} holds:")
+    sure = "exact" if impact.exact else f"sampled worlds, standard error at most {impact.standard_error * 100:.1f} %"
+    say(console, f"If {name} of {described(impact.entity)} holds ({sure}):")
     _effects(console, raised)
 
 
 def render_what_if(console: Console, answer: WhatIf, before: tuple[RootCause, ...] = ()) -> None:
     """The changes an intervention makes, largest first, and the root causes that would be left."""
     forced = ", ".join(f"{each.name} of {described(each.entity)} {'holds' if each.value else 'does not hold'}" for each in answer.interventions)
-    say(console, f"If {forced}:")
+    say(console, f"If {forced} ({'exact' if answer.exact else 'approximate'}):")
     changed = [effect for effect in answer.effects if abs(effect.after - effect.before) >= 0.005]
     if changed:
         _effects(console, changed)

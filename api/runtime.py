@@ -18,7 +18,7 @@ from api.pipeline import Pipeline, Step
 from graph.store import GraphStore
 from ingest.errors import OverloadedError
 from schema.batches import Batch, LogBatch
-from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Impact, Incident, IncidentState, Intervention, WhatIf
+from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, IncidentState, Intervention, WhatIf
 
 KEPT_DIAGNOSES = 1_440
 WAITING_SENDERS = 256
@@ -148,6 +148,14 @@ class Runtime:
     def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
         """The estate under interventions. Raises ReasoningError."""
         return self.pipeline.reasoner.what_if(interventions)
+
+    def explanation(self, first: int) -> Explanation:
+        """Why the latest diagnosis is what it is: of its `first` root causes. Raises ReasoningError."""
+        return self.pipeline.reasoner.explanation(first)
+
+    def cause_sets(self, first: int) -> CauseSets:
+        """The likeliest joint explanations of what the latest diagnosis saw. Raises ReasoningError."""
+        return self.pipeline.reasoner.cause_sets(first)
 
     def status(self) -> Status:
         """Where it stands."""

@@ -28,6 +28,8 @@ from api.graphql.errors import Code, UserError
 PAGE = 100
 MOST_EFFECTS = 500
 MOST_INTERVENTIONS = 20
+MOST_EXPLAINED = 10
+MOST_SETS = 20
 DEEPEST_TOPOLOGY = 5
 TOPOLOGY_ENTITIES = 2_000
 TOPOLOGY_RELATIONS = 10_000
@@ -38,6 +40,12 @@ LIST_SIZES: Mapping[tuple[str, str], int] = {
     ("rootCauses", "evidence"): 10,
     ("diagnosis", "symptoms"): 100,
     ("diagnoses", "symptoms"): 100,
+    ("account", "steps"): 10,
+    ("behind", "steps"): 10,
+    ("causes", "paths"): 10,
+    ("paths", "hops"): 10,
+    ("explanation", "wouldTell"): 3,
+    ("sets", "causes"): 10,
 }
 
 

@@ -51,7 +51,14 @@ def resolve_impact(info: Info, entity: strawberry.ID, defect: str | None = None,
         found = info.context.runtime.impact(of)
     except ReasoningError as trouble:
         raise UserError(Code.REASONING_FAILED, f"{trouble}") from None
-    return Impact(entity=strawberry.ID(f"{ref}"), defect=defect, condition=condition, effects=[Effect.of(effect) for effect in found.effects[:size]])
+    return Impact(
+        entity=strawberry.ID(f"{ref}"),
+        defect=defect,
+        condition=condition,
+        exact=found.exact,
+        standard_error=float(found.standard_error),
+        effects=[Effect.of(effect) for effect in found.effects[:size]],
+    )
 
 
 def resolve_what_if(info: Info, do: list[InterventionInput], first: First = 50) -> WhatIf:
@@ -67,6 +74,7 @@ def resolve_what_if(info: Info, do: list[InterventionInput], first: First = 50) 
     causes = sorted(found.causes.items(), key=lambda each: (-each[1], each[0]))[:size]
     return WhatIf(
         interventions=[Intervention(entity=strawberry.ID(f"{each.entity}"), name=each.name, value=each.value) for each in found.interventions],
+        exact=bool(found.exact),
         effects=[Effect.of(effect) for effect in found.effects[:size]],
         causes=[CauseProbability(entity=strawberry.ID(f"{cause.entity}"), defect=cause.defect, probability=float(value)) for cause, value in causes],
     )

@@ -16,6 +16,7 @@ from api.graphql.errors import settle_errors
 from api.graphql.executor import ProjectingExecutor
 from api.graphql.limits import CostLimit, Limits, shape_rule
 from api.graphql.query_estate import EstateQuery
+from api.graphql.query_explanation import ExplanationQuery
 from api.graphql.query_status import StatusQuery
 from api.graphql.query_verdicts import Subscription, VerdictQuery
 from api.graphql.scalars import Instant, date_time
@@ -24,7 +25,7 @@ CACHED_DOCUMENTS = 256
 
 
 @strawberry.type
-class Query(EstateQuery, VerdictQuery, StatusQuery):
+class Query(EstateQuery, VerdictQuery, ExplanationQuery, StatusQuery):
     pass
 
 

@@ -210,6 +210,8 @@ class Impact:
     entity: strawberry.ID
     defect: str | None
     condition: str | None
+    exact: bool = strawberry.field(description="True where no world was sampled and nothing approximated.")
+    standard_error: float = strawberry.field(description="Of sampled probabilities, the largest; 0 where exact.")
     effects: list[Effect] = strawberry.field(description="The largest first.")
 
 
@@ -237,5 +239,6 @@ class CauseProbability:
 @strawberry.type(description="The estate under interventions.")
 class WhatIf:
     interventions: list[Intervention]
+    exact: bool = strawberry.field(description="False where probabilities were approximated.")
     effects: list[Effect] = strawberry.field(description="The largest change first.")
     causes: list[CauseProbability] = strawberry.field(description="Defects under the interventions, in descending probability.")

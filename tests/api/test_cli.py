@@ -20,7 +20,13 @@ import api.questions
 from api.cli import main
 from api.client import QueryRefusedError, ServerUnreachableError
 from api.client_results import (
+    Account,
+    CausalPath,
+    Cause,
+    CauseExplanation,
     CauseProbability,
+    CauseSet,
+    CauseSets,
     Condition,
     Diagnosis,
     Drop,
@@ -28,16 +34,20 @@ from api.client_results import (
     Entity,
     EntityAttribute,
     Evidence,
+    Explanation,
+    Hop,
     Impact,
     Incident,
     Instant,
     Intervention,
+    NextObservation,
     Relation,
     RelationStatistics,
     Remedy,
     RootCause,
     RuledOut,
     Status,
+    Step,
     Symptom,
     Topology,
     WhatIf,
@@ -70,6 +80,30 @@ DIAGNOSIS = Diagnosis(
 )  # fmt: skip
 QUIET = Diagnosis(AT, exact=True, stale="", root_causes=(UNLIKELY,), symptoms=(), ruled_out=(), omitted=0)
 UNSEEN = Diagnosis(None, exact=True, stale="", root_causes=(), symptoms=(), ruled_out=(), omitted=0)
+STEPS = (
+    Step(ITEMS, "latency_high", "mean 0.006 s -> 0.246 s over 240 requests", 5.7),
+    Step(CART, "latency_high", "mean 0.02 s -> 0.26 s over 240 requests", 3.1),
+    Step(ITEMS, "connections_high", "share of connections 0.21, usually 0.2", -0.7),
+)
+PATHS = (
+    CausalPath(0.95, (Hop(ITEMS, "latency_high", "", 0.95),)),
+    CausalPath(0.84, (Hop(ITEMS, "latency_high", "", 0.95), Hop(CART, "latency_high", "queries", 0.884))),
+)
+BEHIND = Account(-0.4, (Step(ITEMS, "latency_high", "mean 0.006 s -> 0.246 s over 240 requests", -3.2),), 4, -0.59, -4.19)
+EXPLANATION = Explanation(
+    AT, exact=True, entropy=1.2,
+    causes=(
+        CauseExplanation(ITEMS, "slow_query", Account(-6.9, STEPS, 14, 0.71, 1.91), PATHS, None, None),
+        CauseExplanation(CART, "slow_code", Account(-7.3, STEPS[1:2], 0, 1.92, -2.28), (), Cause(ITEMS, "slow_query"), BEHIND),
+    ),
+    would_tell=(
+        NextObservation(ITEMS, "lock_waits_high", 1.28, 0.36, CauseProbability(ITEMS, "lock_contention", 0.976), CauseProbability(ITEMS, "slow_query", 0.886)),
+    ),
+)  # fmt: skip
+UNEXPLAINED = Explanation(None, exact=True, causes=(), entropy=0.0, would_tell=())
+CAUSE_SETS = CauseSets(
+    AT, exact=True, sets=(CauseSet(0.85, (Cause(ITEMS, "slow_query"),)), CauseSet(0.07, (Cause(ITEMS, "slow_query"), Cause(CART, "slow_code"))), CauseSet(0.001, ())),
+)  # fmt: skip
 INCIDENTS = (
     Incident("2", ITEMS, "slow_query", "OPEN", AT, ONSET, None, 0.87, 0.91, (Condition(CART, "latency_high"),)),
     Incident("1", CART, "slow_code", "RECOVERED", Instant(int(AT) - 7_000 * SECOND), None, Instant(int(AT) - 3_000 * SECOND), 0.1, 0.8, ()),
@@ -131,6 +165,9 @@ class FakeClient:
             raise QueryRefusedError("There is no diagnosis of that instant.", ("NOT_FOUND",))
         return {"http://fake/quiet": QUIET, "http://fake/unseen": UNSEEN}.get(self.url, DIAGNOSIS)
 
+    def explained(self, *, first: int = 20, sets: int = 0) -> tuple[Diagnosis, Explanation, CauseSets | None]:
+        return self.diagnosis(first=first), EXPLANATION if self.url == "http://fake" else UNEXPLAINED, CAUSE_SETS if sets else None
+
     def root_causes(self, *, at: int | None = None, first: int = 20) -> tuple[RootCause, ...]:
         return DIAGNOSIS.root_causes
 
@@ -141,11 +178,11 @@ class FakeClient:
         if (defect, condition) not in {("slow_query", None), (None, "latency_high")}:
             raise QueryRefusedError(f"A database has no condition {condition!r}.", ("NOT_FOUND",))
         effects = (Effect(ITEMS, "latency_high", 0.002, 0.95), Effect(CART, "latency_high", 0.01, 0.87), Effect(CART, "errors_high", 0.01, 0.012))
-        return Impact(entity, defect, condition, effects)
+        return Impact(entity, defect, condition, effects, exact=defect is not None, standard_error=0.0 if defect else 0.0039)
 
     def what_if(self, interventions: list[Intervention], *, first: int = 50) -> WhatIf:
         effects = (Effect(ITEMS, "latency_high", 0.999, 0.04), Effect(CART, "latency_high", 0.99, 0.12))
-        return WhatIf(tuple(interventions), effects, (CauseProbability(CART, "slow_code", 0.093), CauseProbability(CHECKOUT, "memory_leak", 0.01)))
+        return WhatIf(tuple(interventions), effects, (CauseProbability(CART, "slow_code", 0.093), CauseProbability(CHECKOUT, "memory_leak", 0.01)), exact=True)
 
     def topology(self, root: str, *, depth: int = 1, at: int | None = None) -> Topology:
         return Topology(AT, root, ENTITIES, RELATIONS, truncated=False)
@@ -169,10 +206,13 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "command"),
     [
         ("causes", ["causes"]),
+        ("causes_past", ["causes", "--at", "2026-02-25T06:25:00Z"]),
+        ("causes_sets", ["causes", "--sets"]),
         ("causes_quiet", ["causes", "--server", "http://fake/quiet"]),
         ("causes_unseen", ["causes", "--server", "http://fake/unseen"]),
         ("incidents", ["incidents"]),
         ("impact", ["impact", f"{ITEMS}.slow_query"]),
+        ("impact_sampled", ["impact", f"{ITEMS}.latency_high"]),
         ("what_if", ["what-if", "items-db/items.slow_query=false"]),
         ("topology", ["topology"]),
         ("doctor", ["doctor", "--otlp-grpc", "127.0.0.1:9", "--otlp-http", "127.0.0.1:9"]),
@@ -201,6 +241,9 @@ def test_text_fits_a_narrow_terminal_and_has_no_colour_when_piped(monkeypatch: p
     ("command", "key"),
     [
         (["causes"], "root_causes"),
+        (["causes"], "explanation"),
+        (["causes", "--sets"], "cause_sets"),
+        (["causes", "--at", "2026-02-25T06:25:00Z"], "root_causes"),
         (["impact", f"{ITEMS}.latency_high"], "effects"),
         (["what-if", f"{CART}.slow_code=no"], "causes"),
         (["topology"], "relations"),
@@ -230,6 +273,7 @@ def test_causes_and_replay_use_the_same_words(tmp_path: Path, capsysbinary: pyte
         (["causes", "--server", "http://127.0.0.1:9"], 2, "No Whence answers at http://127.0.0.1:9"),
         (["causes", "--at", "noon"], 2, "--at: 'noon' is no instant"),
         (["causes", "--at", "1970-01-01T00:00:00Z"], 1, "There is no diagnosis of that instant"),
+        (["causes", "--sets", "--at", "2026-02-25T06:25:00Z"], 2, "--sets and --at do not go together"),
         (["causes", "--nonsense"], 2, "No such option: --nonsense"),
         (["nonsense"], 2, "No such command 'nonsense'. See `whence --help`."),
         (["causes", "--first", "0"], 2, "greater than or equal to 1. See `whence --help`."),

@@ -13,14 +13,17 @@ import pytest
 from graphql import GraphQLObjectType, build_schema, graphql_sync
 
 from api.client import (
+    CauseSets,
     Diagnosis,
     Effect,
     Entity,
     Evidence,
+    Explanation,
     Impact,
     Incident,
     Instant,
     Intervention,
+    NextObservation,
     QueryRefusedError,
     Relation,
     RelationStatistics,
@@ -37,7 +40,25 @@ from api.client import (
 from api.client_results import selection
 
 SCHEMA = build_schema((Path(__file__).parents[2] / "docs" / "schema.graphql").read_text(encoding="utf-8"))
-RESULTS = (Diagnosis, Effect, Entity, Evidence, Impact, Incident, Relation, RelationStatistics, RootCause, RuledOut, Status, Symptom, Topology, WhatIf)
+RESULTS = (
+    CauseSets,
+    Explanation,
+    NextObservation,
+    Diagnosis,
+    Effect,
+    Entity,
+    Evidence,
+    Impact,
+    Incident,
+    Relation,
+    RelationStatistics,
+    RootCause,
+    RuledOut,
+    Status,
+    Symptom,
+    Topology,
+    WhatIf,
+)
 ENTITY = "service:prod/shop/checkout"
 NOON, LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:00:10.000000007Z"
 NOON_NANOSECONDS = 1_772_366_400_000_000_000
@@ -124,6 +145,29 @@ def test_a_diagnosis_is_read_down_to_the_evidence() -> None:
     assert found.ruled_out[0].because == "It answers."
 
 
+def test_a_diagnosis_comes_with_its_explanation_and_sets_in_one_answer() -> None:
+    step = {**CONDITION, "observed": "slower", "change": 2.5}
+    account = {"before": -6.0, "steps": [step], "others": 3, "rest": 0.5, "after": -3.0}
+    path = {"strength": 0.9, "hops": [{**CONDITION, "relation": "", "strength": 0.9}]}
+    cause = {"entity": ENTITY, "defect": "slow_code"}
+    told = {**CONDITION, "gain": 0.7, "probability": 0.4, "ifShown": cause | {"probability": 0.9}, "ifNot": cause | {"probability": 0.2}}
+    explained = {**cause, "account": account, "paths": [path], "leader": None, "behind": None}
+    held = {
+        "diagnosis": {"at": NOON, "exact": True, "stale": "", "rootCauses": [CAUSE], "symptoms": [], "ruledOut": [], "omitted": 0},
+        "explanation": {"at": NOON, "exact": True, "causes": [explained], "entropy": 0.9, "wouldTell": [told]},
+        "causeSets": {"at": NOON, "exact": False, "sets": [{"probability": 0.6, "causes": [cause]}]},
+    }
+    with served(held) as client:
+        diagnosis, explanation, sets = client.explained(first=3, sets=2)
+        assert client.explained()[2] is None
+    assert diagnosis.at == explanation.at == NOON_NANOSECONDS
+    assert explanation.causes[0].account.steps[0].change == 2.5
+    assert explanation.causes[0].behind is None
+    assert explanation.would_tell[0].if_shown.probability == 0.9
+    assert sets is not None
+    assert (sets.exact, sets.sets[0].causes[0].defect) == (False, "slow_code")
+
+
 def test_what_is_asked_reaches_the_server_with_its_types() -> None:
     seen: dict[str, Any] = {}
     with served({"rootCauses": resolver([CAUSE], seen), "incidents": resolver([INCIDENT], seen)}) as client:
@@ -136,17 +180,19 @@ def test_what_is_asked_reaches_the_server_with_its_types() -> None:
 
 def test_an_impact_names_either_a_defect_or_a_condition() -> None:
     seen: dict[str, Any] = {}
-    with served({"impact": resolver({"entity": ENTITY, "defect": "slow_code", "condition": None, "effects": [EFFECT]}, seen)}) as client:
+    held = {"entity": ENTITY, "defect": "slow_code", "condition": None, "effects": [EFFECT], "exact": False, "standardError": 0.003}
+    with served({"impact": resolver(held, seen)}) as client:
         found = client.impact(ENTITY, defect="slow_code")
     assert seen == {"entity": ENTITY, "defect": "slow_code", "first": 50}
     assert (found.effects[0].before, found.effects[0].after) == (0.1, 0.8)
+    assert (found.exact, found.standard_error) == (False, 0.003)
 
 
 def test_an_intervention_goes_there_and_back() -> None:
     seen: dict[str, Any] = {}
     asked = Intervention(ENTITY, "slow_code", value=False)
     held = {"interventions": [as_json(asked)], "effects": [EFFECT], "causes": [{"entity": ENTITY, "defect": "unavailable", "probability": 0.1}]}
-    with served({"whatIf": resolver(held, seen)}) as client:
+    with served({"whatIf": resolver(held | {"exact": True}, seen)}) as client:
         found = client.what_if([asked])
     assert seen["do"] == [as_json(asked)]
     assert found.interventions == (asked,)

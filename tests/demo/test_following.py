@@ -123,8 +123,8 @@ class Server:
             "rootCauses": [cause],
             "incidents": [incident] * (self.opens and now >= INJECTED + 15),
             "topology": {"at": iso(now), "root": ENTRY, "entities": [], "relations": [call], "truncated": False},
-            "impact": {"entity": DATABASE, "defect": "slow_query", "condition": None, "effects": [effect]},
-            "whatIf": {"interventions": [], "effects": [condition | {"before": 0.99, "after": 0.1}], "causes": []},
+            "impact": {"entity": DATABASE, "defect": "slow_query", "condition": None, "effects": [effect], "exact": True, "standardError": 0.0},
+            "whatIf": {"interventions": [], "effects": [condition | {"before": 0.99, "after": 0.1}], "causes": [], "exact": True},
         }
 
 
