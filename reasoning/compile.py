@@ -14,7 +14,7 @@ from graph.live import LiveGraph
 from graph.topology import Relation, RelationKey
 from reasoning.cycles import feedback_links
 from reasoning.errors import InconsistentEvidenceError
-from reasoning.network import Bool, CausalNetwork, merged_links, network_of
+from reasoning.network import Bool, CausalNetwork, FeedbackLinks, merged_links, network_of
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, DefectRule, PropagationRule, Strength, Toward
@@ -52,17 +52,18 @@ class CompiledNetwork:
 
     @cached_property
     def network(self) -> CausalNetwork:
-        """The network without its feedback links."""
+        """The network, its feedback links beside the others."""
+        back = FeedbackLinks(self.cause, self.effect, self.strength).only(self.feedback)
         kept = ~self.feedback
-        return network_of(self.leak, self.cause[kept], self.effect[kept], self.strength[kept], self.cluster, self.is_defect)
+        return network_of(self.leak, self.cause[kept], self.effect[kept], self.strength[kept], self.cluster, self.is_defect, back)
 
     @cached_property
     def feedback(self) -> Bool:
-        """The links left out because they close cycles, bool[k]."""
+        """The links that would close cycles, bool[k]."""
         return feedback_links(len(self.names), self.cause, self.effect, self.strength)
 
     @property
-    def dropped_links(self) -> tuple[tuple[Name, Name], ...]:
+    def feedback_names(self) -> tuple[tuple[Name, Name], ...]:
         """The feedback links by name."""
         return tuple((self.names[self.cause[link]], self.names[self.effect[link]]) for link in np.flatnonzero(self.feedback & (self.strength > 0.0)))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from reasoning.elimination import plan_factors, solve, weights_of
 from reasoning.inference import close_upwards, posteriors, probabilities
-from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of
+from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of, no_feedback
 from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region, partition
 from schema.batches import Float64
 
@@ -35,6 +35,8 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
 
     What the force does not reach keeps its posterior. Raises as `posteriors` does.
     """
+    cyclic = len(network.feedback) > 0
+    network = replace(network, feedback=no_feedback())  # a pair of worlds with levels would be too wide
     small = len(network) <= MOST_UNCUT
     below = descendants(network, values, least=0.0 if small else NEGLIGIBLE)
     plans = PlanCache()
@@ -59,7 +61,7 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
     if left.any():
         return _carried_over(network, values, log_evidence)
     after[list(values)] = [float(value) for value in values.values()]
-    return Counterfactual(before, after, parts.exact)
+    return Counterfactual(before, after, parts.exact and not cyclic)
 
 
 def _reaches(network: CausalNetwork, variable: int, below: Bool) -> bool:

@@ -113,20 +113,23 @@ def paths_to_symptoms(
     symptoms.sort(key=lambda place: (-reached[place], told[place].condition))
     relations = _Relations(graph, knowledge)
     return tuple(
-        CausalPath(tuple(_hop(compiled, link, relations) for link in _way(compiled.network, reached, cause, symptom)), float(reached[symptom]))
+        CausalPath(tuple(_hop(compiled, *link, relations) for link in _way(compiled.network, reached, cause, symptom)), float(reached[symptom]))
         for symptom in symptoms[:MOST_PATHS]
     )
 
 
-def _way(network: CausalNetwork, reached: Float64, cause: int, symptom: int) -> list[int]:
-    """The links of the strongest way, from the cause on."""
-    links: list[int] = []
-    at = symptom
+def _way(network: CausalNetwork, reached: Float64, cause: int, symptom: int) -> list[tuple[int, int, float]]:
+    """The links of the strongest way, from the cause on, as (cause, effect, strength)."""
+    links: list[tuple[int, int, float]] = []
+    at, back, ahead = symptom, network.feedback, reached.copy()
     while at != cause:
-        first, last = int(network.parent_ptr[at]), int(network.parent_ptr[at + 1])
-        best = first + int(np.argmax(reached[network.parent[first:last]] * network.strength[first:last]))
-        links.append(best)
-        at = int(network.parent[best])
+        ahead[at] = -1.0  # a way does not come back
+        returning = back.effect == at
+        causes = np.append(network.parents(at), back.cause[returning])
+        strengths = np.append(network.strengths(at), back.strength[returning])
+        best = int(np.argmax(ahead[causes] * strengths))
+        links.append((int(causes[best]), at, float(strengths[best])))
+        at = int(causes[best])
     return links[::-1]
 
 
@@ -158,10 +161,10 @@ class _Relations:
         return ""
 
 
-def _hop(compiled: CompiledNetwork, link: int, relations: _Relations) -> Hop:
-    cause, effect = compiled.names[int(compiled.network.parent[link])], compiled.names[int(compiled.network.effect[link])]
-    assert isinstance(effect, ConditionRef)
-    return Hop(effect, relations.between(cause, effect), float(compiled.network.strength[link]))
+def _hop(compiled: CompiledNetwork, cause: int, effect: int, strength: float, relations: _Relations) -> Hop:
+    name = compiled.names[effect]
+    assert isinstance(name, ConditionRef)
+    return Hop(name, relations.between(compiled.names[cause], name), strength)
 
 
 def _word(name: ConditionRef | DefectRef) -> str:

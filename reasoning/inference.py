@@ -76,15 +76,31 @@ def probabilities(log_odds: Float64) -> Float64:
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 
-def _relevant(network: CausalNetwork, log_evidence: Float64, wanted: Bool | None) -> Bool:
-    if log_evidence.size != len(network):
-        raise InvalidEvidenceError(f"A network of {len(network)} variables needs as many values of evidence, not {log_evidence.size}.")
+def check_evidence(log_evidence: Float64, variables: int) -> None:
+    """Raises InvalidEvidenceError where it is not as many numbers as there are variables."""
+    if log_evidence.size != variables:
+        raise InvalidEvidenceError(f"A network of {variables} variables needs as many values of evidence, not {log_evidence.size}.")
     wrong = np.flatnonzero(np.isnan(log_evidence))
     if wrong.size:
         raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.")
+
+
+def _relevant(network: CausalNetwork, log_evidence: Float64, wanted: Bool | None) -> Bool:
+    check_evidence(log_evidence, len(network))
     relevant: Bool = np.array(log_evidence != 0.0) if wanted is None else np.logical_or(log_evidence != 0.0, wanted)
-    close_upwards(network.order, network.parent_ptr, network.parent, relevant)
+    close_over_causes(network, relevant)
     return relevant
+
+
+def close_over_causes(network: CausalNetwork, chosen: Bool) -> None:
+    """Adds the causes of what is chosen, along feedback links too, in place: bool[n]."""
+    back = network.feedback
+    while True:
+        close_upwards(network.order, network.parent_ptr, network.parent, chosen)
+        missing = chosen[back.effect] & ~chosen[back.cause]
+        if not missing.any():
+            return
+        chosen[back.cause[missing]] = True
 
 
 @compiled

@@ -6,8 +6,7 @@ P(x = 0 | parents) = (1 - leak) * product over the links i of (1 - strength_i) *
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,35 @@ Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackLinks:
+    """f links that would close cycles with others: cause, effect: Int32[f], strength: Float64[f]."""
+
+    cause: Int32
+    effect: Int32
+    strength: Float64
+
+    def __len__(self) -> int:
+        return self.cause.size
+
+    def only(self, chosen: Bool) -> FeedbackLinks:
+        """Those chosen, bool[f]."""
+        return FeedbackLinks(self.cause[chosen], self.effect[chosen], self.strength[chosen])
+
+
+def no_feedback() -> FeedbackLinks:
+    """No links."""
+    return FeedbackLinks(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
 class CausalNetwork:
     """n variables and m links, read-only, acyclic; made by `network_of` or `causal_network`.
 
     leak: Float64[n], P(x | no parent holds): the prior of a defect. Links stand grouped by their effect:
     parent_ptr: Int64[n + 1], parent: Int32[m], strength: Float64[m]. child_ptr: Int64[n + 1] and child_link: Int64[m]
     list the links by their cause; effect: Int32[m] is the end of each. cluster: Int32[n], the entity of a variable.
-    is_defect: bool[n]. order: Int64[n], causes before effects.
+    is_defect: bool[n]. order: Int64[n], causes before effects. `feedback` stands beside them: what counts there is the least
+    fixpoint (reasoning.ordinal).
     """
 
     leak: Float64
@@ -39,6 +60,7 @@ class CausalNetwork:
     cluster: Int32
     is_defect: Bool
     order: Int64
+    feedback: FeedbackLinks = field(default_factory=no_feedback)
 
     def __len__(self) -> int:
         return self.leak.size
@@ -52,12 +74,23 @@ class CausalNetwork:
         return self.strength[self.parent_ptr[variable] : self.parent_ptr[variable + 1]]
 
 
-def network_of(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> CausalNetwork:
+def network_of(
+    leak: Float64,
+    cause: Int32,
+    effect: Int32,
+    strength: Float64,
+    cluster: Int32,
+    is_defect: Bool,
+    feedback: FeedbackLinks | None = None,
+) -> CausalNetwork:
     """A network from links in any order. Parallel links become one of the same effect; links of strength 0 vanish.
 
     Raises InvalidNetworkError: wrong shapes, NaN or no probabilities, ends that do not exist, a defect with a cause, a cycle.
     """
     _check(leak, cause, effect, strength, cluster, is_defect)
+    back = no_feedback() if feedback is None else feedback
+    _check(leak, back.cause, back.effect, back.strength, cluster, is_defect)
+    back = back.only(back.strength > 0.0)
     cause, effect, strength = _merged(leak.size, cause, effect, strength)
     parent_ptr = _starts(effect, leak.size)
     child_link = np.lexsort((effect, cause)).astype(np.int64)
@@ -66,8 +99,22 @@ def network_of(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cl
     if order.size < leak.size:
         missing = np.setdiff1d(np.arange(leak.size), order)
         raise InvalidNetworkError(f"The network has a cycle among its variables {missing[:5].tolist()}: take out its feedback links first (reasoning.cycles).")
-    parts = (np.array(leak, np.float64), parent_ptr, cause, strength, effect, child_ptr, child_link, np.array(cluster, np.int32), np.array(is_defect), order)
-    return CausalNetwork(*(_read_only(part) for part in parts))
+    marks = np.array(cluster, np.int32), np.array(is_defect), order
+    for part in (
+        leak := np.array(leak, np.float64),
+        parent_ptr,
+        cause,
+        strength,
+        effect,
+        child_ptr,
+        child_link,
+        *marks,
+        back.cause,
+        back.effect,
+        back.strength,
+    ):
+        part.setflags(write=False)
+    return CausalNetwork(leak, parent_ptr, cause, strength, effect, child_ptr, child_link, *marks, back)
 
 
 def causal_network(leak: Float64, links: Sequence[tuple[int, int, float]]) -> CausalNetwork:
@@ -104,8 +151,13 @@ def strongest_paths(network: CausalNetwork, start: int) -> Float64:
     """The product of the strengths along the strongest path from a variable to each other, Float64[n]; 0 where there is none."""
     reach = np.zeros(len(network))
     reach[start] = 1.0
-    follow_strongest(network.order, network.child_ptr, network.child_link, network.effect, network.strength, reach)
-    return reach
+    back = network.feedback
+    while True:
+        follow_strongest(network.order, network.child_ptr, network.child_link, network.effect, network.strength, reach)
+        again = reach[back.cause] * back.strength
+        if not (again > reach[back.effect]).any():
+            return reach
+        np.maximum.at(reach, back.effect, again)
 
 
 @compiled
@@ -132,7 +184,8 @@ def forced(network: CausalNetwork, values: Mapping[int, bool]) -> CausalNetwork:
     leak = network.leak.copy()
     leak[held] = [float(value) for value in values.values()]
     free = ~np.isin(network.effect, held)
-    return network_of(leak, network.parent[free], network.effect[free], network.strength[free], network.cluster, network.is_defect)
+    feedback = network.feedback.only(~np.isin(network.feedback.effect, held))
+    return network_of(leak, network.parent[free], network.effect[free], network.strength[free], network.cluster, network.is_defect, feedback)
 
 
 def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluster: Int32, is_defect: Bool) -> None:
@@ -174,8 +227,3 @@ def merged_links(start: Int64, strength: Float64) -> Float64:
 
 def _starts(ends: Int32, variables: int) -> Int64:
     return np.concatenate(([0], np.cumsum(np.bincount(ends, minlength=variables)))).astype(np.int64)
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    values.setflags(write=False)
-    return values

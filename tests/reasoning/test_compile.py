@@ -84,11 +84,11 @@ def test_the_order_in_which_the_estate_was_seen_leaves_no_trace(relations: list[
     assert posteriors(compiled.network, evidence).probability.tobytes() == posteriors(reference.network, evidence).probability.tobytes()
 
 
-def test_of_services_that_call_in_a_ring_the_weakest_way_is_left_out() -> None:
+def test_of_services_that_call_in_a_ring_the_weakest_way_is_feedback() -> None:
     ring = [calls(FRONT, CART), calls(CART, ORDERS), calls(ORDERS, FRONT)]
     live = {ring[0]: {"share_of_latency_excess": 0.9}, ring[1]: {"share_of_latency_excess": 0.2}, ring[2]: {"share_of_latency_excess": 0.8}}
     compiled = compile_network(RULES, estate(ring), live)
-    assert compiled.dropped_links == ((latency(ORDERS), latency(CART)),)
+    assert compiled.feedback_names == ((latency(ORDERS), latency(CART)),)
     assert strength(compiled, latency(CART), latency(FRONT)) == pytest.approx(0.98 * 0.9)
 
 
