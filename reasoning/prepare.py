@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
 from reasoning.monte_carlo import blast_radius
 from reasoning.native import compiling
-from reasoning.network import CausalNetwork, network_of, strongest_paths
+from reasoning.network import CausalNetwork, FeedbackLinks, network_of, strongest_paths
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
 from schema.loader import load_knowledge
@@ -42,6 +43,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
     yield "belief propagation", lambda: propagate(network, evidence, np.ones(len(network), np.bool_))
     yield "exact elimination", lambda: posteriors(network, evidence)
+    yield "feedback", lambda: posteriors(replace(network, feedback=_way_back()), evidence)
     yield "sampled worlds", lambda: blast_radius(network, 0, np.random.default_rng(1))
 
 
@@ -74,6 +76,11 @@ def _small_estate() -> tuple[CausalNetwork, Float64]:
     cluster, is_defect = np.arange(5, dtype=np.int32), np.array([True, True, True, False, False])
     network = network_of(np.full(5, 0.01), cause, effect, np.full(4, 0.5), cluster, is_defect)
     return network, np.array([0.0, 0.0, 0.0, 2.0, -1.0])
+
+
+def _way_back() -> FeedbackLinks:
+    """From the last effect of the small estate to its cause."""
+    return FeedbackLinks(np.array([4], np.int32), np.array([3], np.int32), np.array([0.2]))
 
 
 if __name__ == "__main__":
