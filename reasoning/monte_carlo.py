@@ -21,7 +21,7 @@ UInt64 = NDArray[np.uint64]
 WORD = 64
 WORLDS = 1_024
 MOST_SAMPLED = 20_000  # variables; beyond, what does not lie below the cause is taken as independent, at its probability
-RARE = 0.06  # below, and above one minus it, the next world in which luck strikes costs less than a bit for every world
+RARE = 0.06  # below, to draw the next world in which luck strikes costs less than to draw a bit for every world
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,9 @@ def sample_pairs(
         for link in range(parent_ptr[x], parent_ptr[x + 1]):
             if not sampled[parent[link]]:
                 silence *= 1.0 - strength[link] * outside[parent[link]]
-        strike(1.0 - silence, without[k], state)
-        with_it[k] = without[k]
-        for link in range(parent_ptr[x], parent_ptr[x + 1]):
-            if sampled[parent[link]] and ever[place[parent[link]]]:
+            elif ever[place[parent[link]]]:
                 carry(strength[link], place[parent[link]], k, with_it, without, state)
+        strike(1.0 - silence, k, with_it, without, state)
         ever[k] = with_it[k].any()
     return _counted(with_it), _counted(without)
 
@@ -173,23 +171,22 @@ def carry(strength: float, above: int, below: int, with_it: UInt64, without: UIn
 
 
 @compiled
-def strike(chance: float, row: UInt64, state: UInt64) -> None:
-    """Sets each bit of a row of zeros with a chance, independently."""
-    if RARE <= chance <= 1.0 - RARE:
-        for word in range(row.size):
-            row[word] = strikes(chance, ~np.uint64(0), state)
-        return
-    often = chance > 0.5
-    rare = 1.0 - chance if often else chance
-    if rare > 0.0:
-        log_miss, last = np.log1p(-rare), row.size * WORD
+def strike(chance: float, row: int, with_it: UInt64, without: UInt64, state: UInt64) -> None:
+    """Lets what needs no cause happen with a chance in each world, in both of its pair."""
+    words = with_it.shape[1]
+    if chance >= RARE:
+        for word in range(words):
+            fired = strikes(chance, ~(with_it[row, word] & without[row, word]), state)
+            with_it[row, word] |= fired
+            without[row, word] |= fired
+    elif chance > 0.0:
+        log_miss, worlds = np.log1p(-chance), words * WORD
         world = np.log(uniform(state)) / log_miss
-        while world < last:
-            row[int(world) >> 6] |= np.uint64(1) << np.uint64(int(world) & 63)
+        while world < worlds:
+            bit = np.uint64(1) << np.uint64(int(world) & 63)
+            with_it[row, int(world) >> 6] |= bit
+            without[row, int(world) >> 6] |= bit
             world = np.floor(world) + 1.0 + np.log(uniform(state)) / log_miss
-    if often:
-        for word in range(row.size):
-            row[word] = ~row[word]
 
 
 @compiled
