@@ -19,7 +19,7 @@ from reasoning.elimination import EliminationPlan, marginals, plan_elimination
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, no_feedback
-from reasoning.ordinal import OrdinalPlan, ordinal_log_odds, plan_ordinal
+from reasoning.ordinal import LEVELS, OrdinalPlan, ordinal_log_odds, plan_ordinal
 from schema.batches import Float64, Int32, Int64
 
 SMALLEST_INFLUENCE = 1e-4
@@ -36,11 +36,12 @@ Plan = TypeVar("Plan", EliminationPlan, OrdinalPlan)
 class PlanCache:
     """Elimination plans by structure, the oldest use goes first. Findings come and go on the same structures window after window."""
 
-    def __init__(self, limit: int = 256, widest: int = WIDEST) -> None:
+    def __init__(self, limit: int = 256, widest: int = WIDEST, rounds: int = LEVELS) -> None:
         self._plans: OrderedDict[tuple[bytes, ...], EliminationPlan | None] = OrderedDict()
         self._ordinal: OrderedDict[tuple[bytes, ...], OrdinalPlan | None] = OrderedDict()
         self._limit = limit
         self._widest = widest
+        self._rounds = rounds
 
     def plan(self, parent_ptr: Int64, parent: Int32) -> EliminationPlan | None:
         """The plan for a local network, None where it is too wide."""
@@ -50,7 +51,8 @@ class PlanCache:
     def ordinal(self, parent_ptr: Int64, parent: Int32, feedback: FeedbackLinks) -> OrdinalPlan | None:
         """The plan for a local network with feedback links, None where it is too wide."""
         key = (parent_ptr.tobytes(), parent.tobytes(), feedback.cause.tobytes(), feedback.effect.tobytes())
-        return self._kept(self._ordinal, key, lambda: plan_ordinal(parent_ptr, parent, (feedback.cause, feedback.effect), self._widest, MOST_CELLS))
+        ends = feedback.cause, feedback.effect
+        return self._kept(self._ordinal, key, lambda: plan_ordinal(parent_ptr, parent, ends, self._widest, MOST_CELLS, self._rounds))
 
     def _kept(self, plans: OrderedDict[tuple[bytes, ...], Plan | None], key: tuple[bytes, ...], make: Callable[[], Plan | None]) -> Plan | None:
         if key in plans:

@@ -7,41 +7,26 @@ import pytest
 
 from benchmarks.cyclic_networks import CyclicProblem, cyclic_problems, least_fixpoint_posteriors
 from reasoning.compile import compile_network
-from reasoning.cycles import feedback_links
 from reasoning.diagnosis import log_evidence_of
 from reasoning.errors import InvalidNetworkError
 from reasoning.inference import evidence_weights, posteriors
 from reasoning.intervention import forced_probabilities
-from reasoning.network import CausalNetwork, FeedbackLinks, network_of, strongest_paths
+from reasoning.network import FeedbackLinks, network_of, strongest_paths
 from tests.reasoning.estates import CART, FRONT, calls, estate, knowledge, latency, slow
 
 SLOW_FRONT, SLOW_CART = (slow(entity, 4.0) for entity in (FRONT, CART))
 
 
-def network_with_feedback(problem: CyclicProblem, copies: int = 1) -> CausalNetwork:
-    """The problem's network, or many copies of it side by side."""
-    variables = problem.leak.size
-    back = feedback_links(variables, problem.cause, problem.effect, problem.strength)
-    shift = np.repeat(np.arange(copies, dtype=np.int32) * variables, problem.cause.size)
-    cause, effect = np.tile(problem.cause, copies) + shift, np.tile(problem.effect, copies) + shift
-    strength, back = np.tile(problem.strength, copies), np.tile(back, copies)
-    kept = ~back
-    count = variables * copies
-    feedback = FeedbackLinks(cause, effect, strength).only(back)
-    marks = np.arange(count, dtype=np.int32), np.zeros(count, np.bool_)
-    return network_of(np.tile(problem.leak, copies), cause[kept], effect[kept], strength[kept], *marks, feedback)
-
-
 @pytest.mark.parametrize("problem", cyclic_problems(20))
 def test_posteriors_are_those_of_the_least_fixpoint(problem: CyclicProblem) -> None:
-    found = posteriors(network_with_feedback(problem), problem.log_evidence, wanted=np.ones(problem.leak.size, np.bool_))
+    found = posteriors(problem.network(), problem.log_evidence, wanted=np.ones(problem.leak.size, np.bool_))
     assert found.exact
     np.testing.assert_allclose(found.probability, least_fixpoint_posteriors(problem), atol=1e-9)
 
 
 @pytest.mark.parametrize("problem", cyclic_problems(5))
 def test_a_findings_weight_is_what_leaving_it_out_takes_from_the_log_odds(problem: CyclicProblem) -> None:
-    network, everything = network_with_feedback(problem), np.ones(problem.leak.size, np.bool_)
+    network, everything = problem.network(), np.ones(problem.leak.size, np.bool_)
     weights = evidence_weights(posteriors(network, problem.log_evidence, wanted=everything), problem.log_evidence, np.arange(problem.roots))
     with_all = least_fixpoint_posteriors(problem)
     for variable in np.flatnonzero(problem.log_evidence):
@@ -55,7 +40,7 @@ def test_a_findings_weight_is_what_leaving_it_out_takes_from_the_log_odds(proble
 def test_in_a_network_that_has_to_be_cut_feedback_that_matters_is_followed_all_the_same() -> None:
     """Many copies, tied into one part by links that carry next to nothing."""
     copies, problem = 50, cyclic_problems(12)[-1]  # one that is off by .26 without its feedback
-    network = network_with_feedback(problem, copies)
+    network = problem.network(copies)
     seen = np.arange(copies, dtype=np.int32)[1:] * 7 + int(np.flatnonzero(problem.log_evidence)[0])
     cause, effect = np.append(network.parent, np.zeros(copies - 1, np.int32)), np.append(network.effect, seen)
     strength = np.append(network.strength, np.full(copies - 1, 1e-7))
@@ -80,7 +65,7 @@ def test_of_two_services_that_slow_each_other_either_explains_both() -> None:
 
 def test_what_is_forced_travels_feedback_links_but_does_not_listen_to_them() -> None:
     problem = CyclicProblem(np.array([0.1, 0.2]), np.array([0, 1], np.int32), np.array([1, 0], np.int32), np.array([0.8, 0.5]), np.zeros(2), 0)
-    network = network_with_feedback(problem)
+    network = problem.network()
     assert network.feedback.effect.tolist() == [0]
     np.testing.assert_allclose(forced_probabilities(network, {1: True}), [0.1 + 0.9 * 0.5, 1.0])
     np.testing.assert_allclose(forced_probabilities(network, {0: True}), [1.0, 0.2 + 0.8 * 0.8])
