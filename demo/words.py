@@ -82,7 +82,8 @@ def _leader(cause: RootCause, injection: Injection) -> Iterator[Text]:
 def evidence_line(evidence: Evidence) -> Text:
     """What one finding adds to a cause's log-odds."""
     style = "green" if evidence.weight > 0 else "magenta"
-    return Text.assemble((f"{evidence.weight:+6.1f}", style), f"  {called(evidence.entity)}: {said(evidence.condition)}", (f"  ({evidence.observed})", "dim"))
+    found = said(evidence.condition) if evidence.log_likelihood_ratio > 0 else f"not {said(evidence.condition)}"
+    return Text.assemble((f"{evidence.weight:+6.1f}", style), f"  {called(evidence.entity)}: {found}", (f"  ({evidence.observed})", "dim"))
 
 
 def _effects(title: str, effects: Sequence[Effect], *, rising: bool) -> Iterator[Text]:
