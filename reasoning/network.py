@@ -29,9 +29,13 @@ class FeedbackLinks:
     def __len__(self) -> int:
         return self.cause.size
 
-    def only(self, chosen: Bool) -> FeedbackLinks:
-        """Those chosen, bool[f]."""
+    def only(self, chosen: Bool | Int64) -> FeedbackLinks:
+        """Those chosen, bool[f] or by number."""
         return FeedbackLinks(self.cause[chosen], self.effect[chosen], self.strength[chosen])
+
+    def strongest(self, count: int) -> FeedbackLinks:
+        """As many of the strongest, in their order (ties: the first)."""
+        return self.only(np.sort(np.argsort(-self.strength, kind="stable")[:count]))
 
 
 def no_feedback() -> FeedbackLinks:

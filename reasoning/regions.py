@@ -235,16 +235,20 @@ def plan_region(
     back: FeedbackLinks,
     plans: PlanCache,
 ) -> Region | None:
-    """A region with those feedback links whose ends are both in it, or without them where that is too wide; None where that is too.
+    """A region with those feedback links whose ends are both in it, where that is too wide the strongest of them; None where none is too wide.
 
-    variables: Int64[k], ascending, as `back` numbers them; the other arrays are local. Levels are tried before anything is cut.
+    variables: Int64[k], ascending, as `back` numbers them; the other arrays are local. Feedback is left out before anything is cut.
     """
-    feedback = _feedback_within(back, variables)
-    ordinal = plans.ordinal(parent_ptr, parent, feedback) if len(feedback) else None
+    every = feedback = _feedback_within(back, variables)
+    ordinal = None
+    while ordinal is None and len(feedback):
+        ordinal = plans.ordinal(parent_ptr, parent, feedback)
+        if ordinal is None:
+            feedback = feedback.strongest(len(feedback) // 2)
     plan = plans.plan(parent_ptr, parent) if ordinal is None else ordinal.plan
     if plan is None:
         return None
-    complete = ordinal.complete if ordinal is not None else not len(feedback)
+    complete = len(feedback) == len(every) and (ordinal is None or ordinal.complete)
     return Region(variables, leak, parent_ptr, parent, strength, log_evidence, plan, feedback, ordinal, complete)
 
 

@@ -12,6 +12,7 @@ from reasoning.errors import InvalidNetworkError
 from reasoning.inference import evidence_weights, posteriors
 from reasoning.intervention import forced_probabilities
 from reasoning.network import FeedbackLinks, network_of, strongest_paths
+from reasoning.regions import PlanCache
 from tests.reasoning.estates import CART, FRONT, calls, estate, knowledge, latency, slow
 
 SLOW_FRONT, SLOW_CART = (slow(entity, 4.0) for entity in (FRONT, CART))
@@ -76,3 +77,20 @@ def test_feedback_that_is_no_probability_is_refused() -> None:
     feedback = FeedbackLinks(np.array([0], np.int32), np.array([1], np.int32), np.array([1.5]))
     with pytest.raises(InvalidNetworkError, match=r"strength at index 0 is 1\.5"):
         network_of(np.array([0.1, 0.1]), nothing, nothing, np.empty(0), np.arange(2, dtype=np.int32), np.zeros(2, np.bool_), feedback)
+
+
+def test_where_not_all_feedback_fits_the_strongest_of_it_is_followed() -> None:
+    random = np.random.default_rng(1)
+    pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
+    ends = np.array([pairs[place] for place in random.permutation(len(pairs))[:24]], np.int32)
+    network = CyclicProblem(np.full(7, 0.1), ends[:, 0].copy(), ends[:, 1].copy(), random.uniform(0.2, 0.6, 24), np.zeros(7), 0).network()
+    followed = set()
+    for widest in range(5, 20):
+        solved = posteriors(network, np.zeros(7), wanted=np.ones(7, np.bool_), plans=PlanCache(widest=widest))
+        for region in solved.parts.regions:
+            if region.variables.size == 7:
+                followed.add(len(region.feedback))
+                left_out = np.setdiff1d(network.feedback.strength, region.feedback.strength)
+                assert region.feedback.strength.min(initial=1.0) > left_out.max(initial=0.0)
+                assert not (solved.exact and left_out.size)
+    assert {0, len(network.feedback)} < followed
