@@ -22,6 +22,7 @@ WANDER_OF_MEAN = 0.12
 WANDER_OF_LOG = 0.1
 NEAR_LIMIT, BELOW_USUAL, ABOVE_USUAL, INCREASED, NOT_READY = range(5)
 LEVEL_DETECTORS = {"near_limit": NEAR_LIMIT, "below_usual": BELOW_USUAL, "above_usual": ABOVE_USUAL, "increased": INCREASED, "not_ready": NOT_READY}
+LEAST_SEEN = 3.0  # requests in a look
 STATE_IS_BAD, STATE_IS_GOOD = 12.0, -2.3
 USUAL_OF_A_STATE = 0.5
 
@@ -95,10 +96,33 @@ def _reach(at: Int64, first: int, held: int, now: int, which: int) -> int:
 
 
 @compiled
-def _averaged(ratios: Float64, looks: int) -> float:
+def _look_back(
+    at: Int64, sums: Float64, first: int, held: int, now: int, column: int, least: float, total: Float64, covered: Int64, age: Int64
+) -> int:  # fmt: skip
+    """The looks at one stream: their sums, Float64[looks, k], how many observations each covers, and their ages. Returns how many.
+
+    A look that covers no more than the one before it, or less than `least` in `column`, is left out.
+    """
+    looks = reached = 0
+    running = np.zeros(sums.shape[1])
+    for which in range(AGES.size):
+        reach = _reach(at, first, held, now, which)
+        if reach == reached:
+            continue
+        for each in range(reached, reach):
+            running += sums[(first + held - 1 - each) % CAPACITY]
+        reached = reach
+        if running[column] >= least:
+            total[looks], covered[looks], age[looks] = running, reach, AGES[which]
+            looks += 1
+    return looks
+
+
+@compiled
+def _averaged(ratios: Float64) -> float:
     """Any of the looks may be the one since the onset, each as likely: log of the mean of the likelihood ratios."""
-    largest = ratios[:looks].max()
-    return float(largest + log(np.mean(np.exp(ratios[:looks] - largest))))
+    largest = ratios.max()
+    return float(largest + log(np.mean(np.exp(ratios - largest))))
 
 
 @compiled
@@ -106,39 +130,23 @@ def _coins(
     at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, worth: float, sides: int,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
-    ratios = np.empty(AGES.size)
+    total, covered, age, ratios = np.empty((AGES.size, 2)), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base_shown, base_trials = baseline[row, 0], baseline[row, 1]
         if base_trials < least or not _is_fresh(at[row], first[row], held[row], now):
             continue
-        shown = trials = 0.0
-        covered = looks = 0
-        best = -np.inf
-        for which in range(AGES.size):
-            reach = _reach(at[row], first[row], held[row], now, which)
-            if reach == covered and looks:
-                continue
-            for each in range(covered, reach):
-                slot = (first[row] + held[row] - 1 - each) % CAPACITY
-                shown += sums[row, slot, 0]
-                trials += sums[row, slot, 1]
-            covered = reach
-            if trials < 3:
-                continue
-            each_ratio = coin(shown, trials, base_shown, base_trials, worth)
+        looks = _look_back(at[row], sums[row], first[row], held[row], now, 1, LEAST_SEEN, total, covered, age)
+        for look in range(looks):
+            shown, trials = total[look, 0], total[look, 1]
+            ratios[look] = coin(shown, trials, base_shown, base_trials, worth)
             if sides == 1 and shown * base_trials <= base_shown * trials:
-                each_ratio = min(each_ratio, 0.0)
-            ratios[looks] = each_ratio
-            looks += 1
-            if each_ratio > best:
-                best = each_ratio
-                onset[place] = now - AGES[which]
-                after[place] = shown / trials
-                count[place] = trials
+                ratios[look] = min(ratios[look], 0.0)
         if looks:
-            ratio[place] = last[row] = _averaged(ratios, looks)
-            before[place] = base_shown / base_trials
+            best = np.argmax(ratios[:looks])
+            ratio[place] = last[row] = _averaged(ratios[:looks])
+            onset[place], before[place] = now - age[best], base_shown / base_trials
+            after[place], count[place] = total[best, 0] / total[best, 1], total[best, 1]
 
 
 @compiled
@@ -146,7 +154,8 @@ def _means(
     at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, wander: float, sign: float,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
-    ratios = np.empty(AGES.size)
+    total, covered, age, ratios = np.empty((AGES.size, 3)), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
+    sizes = SHIFTS if sign > 0.0 else FALLS
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
@@ -154,28 +163,15 @@ def _means(
             continue
         usual = baseline[row, 1] / base
         variance = max(baseline[row, 2] / base - usual * usual, 0.0)
-        n = total = 0.0
-        covered = looks = 0
-        best = -np.inf
-        for which in range(AGES.size):
-            reach = _reach(at[row], first[row], held[row], now, which)
-            if reach == covered and looks:
-                continue
-            for each in range(covered, reach):
-                slot = (first[row] + held[row] - 1 - each) % CAPACITY
-                n += sums[row, slot, 0]
-                total += sums[row, slot, 1]
-            covered = reach
+        looks = _look_back(at[row], sums[row], first[row], held[row], now, 0, 1.0, total, covered, age)
+        for look in range(looks):
+            n = total[look, 0]
             scale = sqrt(variance * (1 / n + 1 / base) + (wander * usual) ** 2 + 1e-12)
-            ratios[looks] = shifted(sign * (total / n - usual), scale, (SHIFTS if sign > 0.0 else FALLS) * max(usual, 1e-6))
-            looks += 1
-            if ratios[looks - 1] > best:
-                best = ratios[looks - 1]
-                onset[place] = now - AGES[which]
-                after[place] = total / n
-                count[place] = n
-        ratio[place] = last[row] = _averaged(ratios, looks)
-        before[place] = usual
+            ratios[look] = shifted(sign * (total[look, 1] / n - usual), scale, sizes * max(usual, 1e-6))
+        best = np.argmax(ratios[:looks])
+        ratio[place] = last[row] = _averaged(ratios[:looks])
+        onset[place], before[place] = now - age[best], usual
+        after[place], count[place] = total[best, 1] / total[best, 0], total[best, 0]
 
 
 @compiled
@@ -183,8 +179,8 @@ def _durations(
     at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
+    total, covered, age, ratios = np.empty((AGES.size, 5)), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     in_logs = np.log1p(SHIFTS)
-    ratios = np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
@@ -193,37 +189,21 @@ def _durations(
         usual, usual_log = baseline[row, 1] / base, baseline[row, 3] / base
         variance = max(baseline[row, 2] / base - usual * usual, 0.0)
         variance_log = max(baseline[row, 4] / base - usual_log * usual_log, 0.0)
-        n = total = total_log = 0.0
-        covered = looks = 0
-        best = -np.inf
-        for which in range(AGES.size):
-            reach = _reach(at[row], first[row], held[row], now, which)
-            if reach == covered and looks:
-                continue
-            for each in range(covered, reach):
-                slot = (first[row] + held[row] - 1 - each) % CAPACITY
-                n += sums[row, slot, 0]
-                total += sums[row, slot, 1]
-                total_log += sums[row, slot, 3]
-            covered = reach
-            if n < 3:
-                continue
+        looks = _look_back(at[row], sums[row], first[row], held[row], now, 0, LEAST_SEEN, total, covered, age)
+        for look in range(looks):
+            n = total[look, 0]
             spread = 1 / n + 1 / base
             scale = sqrt(variance * spread + (WANDER_OF_MEAN * usual) ** 2 + SLOWEST_THAT_MATTERS**2)
-            in_seconds = shifted(total / n - usual, scale, SHIFTS * usual)
+            in_seconds = shifted(total[look, 1] / n - usual, scale, SHIFTS * usual)
             # What half a millisecond is in logarithms of this stream's durations.
             least_log = log1p(SLOWEST_THAT_MATTERS / usual)
             scale = sqrt(variance_log * spread + WANDER_OF_LOG**2 + least_log**2)
-            ratios[looks] = max(in_seconds, shifted(total_log / n - usual_log, scale, in_logs)) - log(2.0)
-            looks += 1
-            if ratios[looks - 1] > best:
-                best = ratios[looks - 1]
-                onset[place] = now - AGES[which]
-                after[place] = total / n
-                count[place] = n
+            ratios[look] = max(in_seconds, shifted(total[look, 3] / n - usual_log, scale, in_logs)) - log(2.0)
         if looks:
-            ratio[place] = last[row] = _averaged(ratios, looks)
-            before[place] = usual
+            best = np.argmax(ratios[:looks])
+            ratio[place] = last[row] = _averaged(ratios[:looks])
+            onset[place], before[place] = now - age[best], usual
+            after[place], count[place] = total[best, 1] / total[best, 0], total[best, 0]
 
 
 @compiled
@@ -245,30 +225,17 @@ def _levels(
     at: Int64, sums: Float64, first: Int64, held: Int64, middle: Float64, spread: Float64, last: Float64, rows: Int64, now: int, detector: Int64, floor: Float64,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
-    ratios = np.empty(AGES.size)
+    total, covered, age, ratios = np.empty((AGES.size, 1)), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         needs_past = detector[place] != NOT_READY and detector[place] != NEAR_LIMIT
         if (np.isnan(middle[row]) and needs_past) or not _is_fresh(at[row], first[row], held[row], now):
             continue
-        total = 0.0
-        covered = looks = 0
-        best = -np.inf
-        for which in range(AGES.size):
-            reach = _reach(at[row], first[row], held[row], now, which)
-            if reach == covered and looks:
-                continue
-            for each in range(covered, reach):
-                total += sums[row, (first[row] + held[row] - 1 - each) % CAPACITY, 0]
-            covered = reach
-            mean = total / covered
-            scale = sqrt(spread[row] ** 2 / covered + floor[place] ** 2)
-            ratios[looks] = _level_ratio(detector[place], mean, total, covered, middle[row], scale)
-            looks += 1
-            if ratios[looks - 1] > best:
-                best = ratios[looks - 1]
-                onset[place] = now - AGES[which]
-                after[place] = total if detector[place] == INCREASED else mean
-                count[place] = covered
-        ratio[place] = last[row] = _averaged(ratios, looks)
-        before[place] = middle[row]
+        looks = _look_back(at[row], sums[row], first[row], held[row], now, 0, -np.inf, total, covered, age)
+        for look in range(looks):
+            scale = sqrt(spread[row] ** 2 / covered[look] + floor[place] ** 2)
+            ratios[look] = _level_ratio(detector[place], total[look, 0] / covered[look], total[look, 0], covered[look], middle[row], scale)
+        best = np.argmax(ratios[:looks])
+        ratio[place] = last[row] = _averaged(ratios[:looks])
+        onset[place], before[place], count[place] = now - age[best], middle[row], covered[best]
+        after[place] = total[best, 0] if detector[place] == INCREASED else total[best, 0] / covered[best]
