@@ -139,7 +139,10 @@ def leads_on(variables: int, cause: Int32, effect: Int32, entry: Bool) -> Bool:
     useful = np.zeros(cause.size, np.bool_)
     caused = np.zeros(variables, np.bool_)
     caused[effect] = True
+    by_cause = np.argsort(cause)
+    first = np.searchsorted(cause[by_cause], np.arange(variables + 1))
     reached = np.empty(variables, np.int64)
+    stack = np.empty(variables, np.int64)
     for each in np.flatnonzero(entry):
         origin, start = cause[each], effect[each]
         reached[:] = -1
@@ -147,14 +150,16 @@ def leads_on(variables: int, cause: Int32, effect: Int32, entry: Bool) -> Bool:
             if barred == origin or barred == start:  # noqa: PLR1714, SIM109 - numba looks for no integer in a mixed tuple
                 continue
             reached[start] = barred
-            moved = True
-            while moved:
-                moved = False
-                for link in range(cause.size):
+            stack[0], depth = start, 1
+            while depth > 0:
+                depth -= 1
+                at = stack[depth]
+                for link in by_cause[first[at] : first[at + 1]]:
                     to = effect[link]
-                    if reached[cause[link]] == barred and reached[to] != barred and to != origin and to != barred:  # noqa: PLR1714
+                    if reached[to] != barred and to != origin and to != barred:  # noqa: PLR1714
                         reached[to] = barred
-                        moved = True
+                        stack[depth] = to
+                        depth += 1
             for link in range(cause.size):
                 if effect[link] == barred and reached[cause[link]] == barred:
                     useful[link] = True

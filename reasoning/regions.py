@@ -239,17 +239,17 @@ def plan_region(
 
     variables: Int64[k], ascending, as `back` numbers them; the other arrays are local. Feedback is left out before anything is cut.
     """
+    plan = plans.plan(parent_ptr, parent)
+    if plan is None:
+        return None
     every = feedback = _feedback_within(back, variables)
     ordinal = None
     while ordinal is None and len(feedback):
         ordinal = plans.ordinal(parent_ptr, parent, feedback)
         if ordinal is None:
             feedback = feedback.strongest(len(feedback) // 2)
-    plan = plans.plan(parent_ptr, parent) if ordinal is None else ordinal.plan
-    if plan is None:
-        return None
     complete = len(feedback) == len(every) and (ordinal is None or ordinal.complete)
-    return Region(variables, leak, parent_ptr, parent, strength, log_evidence, plan, feedback, ordinal, complete)
+    return Region(variables, leak, parent_ptr, parent, strength, log_evidence, ordinal.plan if ordinal else plan, feedback, ordinal, complete)
 
 
 def _feedback_within(feedback: FeedbackLinks, part: Int64) -> FeedbackLinks:

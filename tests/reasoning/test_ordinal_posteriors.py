@@ -9,11 +9,13 @@ from benchmarks.cyclic_networks import CyclicProblem, cyclic_problems, least_fix
 from reasoning.compile import compile_network
 from reasoning.diagnosis import log_evidence_of
 from reasoning.errors import InvalidNetworkError
+from reasoning.evidence.state import EvidenceState
 from reasoning.inference import evidence_weights, posteriors
 from reasoning.intervention import forced_probabilities
 from reasoning.network import FeedbackLinks, network_of, strongest_paths
+from reasoning.reasoner import Reasoner
 from reasoning.regions import PlanCache
-from tests.reasoning.estates import CART, FRONT, calls, estate, knowledge, latency, slow
+from tests.reasoning.estates import CART, FRONT, ORDERS, ORDERS_DB, SLOW_QUERY, START, calls, estate, knowledge, latency, slow
 
 SLOW_FRONT, SLOW_CART = (slow(entity, 4.0) for entity in (FRONT, CART))
 
@@ -94,3 +96,19 @@ def test_where_not_all_feedback_fits_the_strongest_of_it_is_followed() -> None:
                 assert region.feedback.strength.min(initial=1.0) > left_out.max(initial=0.0)
                 assert not (solved.exact and left_out.size)
     assert {0, len(network.feedback)} < followed
+
+
+def test_a_diagnosis_follows_feedback() -> None:
+    """Orders and the cart call each other; what slows the orders slows the cart over the weaker way."""
+    relations = [calls(CART, ORDERS), calls(ORDERS, CART), calls(ORDERS, ORDERS_DB)]
+    live = {relations[0]: {"share_of_latency_excess": 0.4}, relations[1]: {"share_of_latency_excess": 0.9}}
+    reasoner = Reasoner(knowledge(), estate(relations))
+    findings = slow(ORDERS_DB, 4.0), slow(ORDERS, 4.0), slow(CART, 4.0)
+    reasoner._state = EvidenceState(START, findings, live)
+    found = {cause.cause: cause for cause in reasoner.conclude().root_causes}[SLOW_QUERY]
+    compiled = compile_network(knowledge(), estate(relations), live)
+    assert compiled.feedback_names == ((latency(ORDERS), latency(CART)),)
+    evidence = log_evidence_of(compiled, findings)
+    exact = least_fixpoint_posteriors(CyclicProblem(compiled.leak, compiled.cause, compiled.effect, compiled.strength, evidence, 0))
+    assert found.probability == pytest.approx(exact[compiled.index[SLOW_QUERY]], abs=1e-9)
+    assert latency(CART) in found.explains
