@@ -1,8 +1,7 @@
-"""Feedback among causes: which links to leave out so that the network has no cycle.
+"""Feedback among causes: which links close cycles.
 
-Services that call each other make each other slow. The true meaning of such a loop is its least fixpoint; until ordinal
-levels carry it, the weakest links of each loop are left out. Measured on small cyclic networks (links .2 to .6) this moves
-the posterior of a defect by .03 on average, where normalising the product of all links would move it by .13.
+Services that call each other make each other slow. The meaning of such a loop is its least fixpoint, which reasoning.ordinal
+solves; wherever a network has to be acyclic, the links found here stand beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from schema.batches import Float64, Int32, Int64
 
 
 def feedback_links(variables: int, cause: Int32, effect: Int32, strength: Float64) -> Bool:
-    """The links to leave out, bool[m].
+    """The links that would close cycles, bool[m].
 
     Within each strongly connected component, links are taken by descending strength (ties: the first), each unless it closes a
     cycle with those taken before. So the strongest ways an effect travels stay, and no link is lost without need.
