@@ -242,6 +242,31 @@ def doctor(
 
 
 @app.command()
+def export(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH...]", help="OTLP files, or folders of them; a running Whence is asked if left out.")
+    ] = None,
+    pgmpy: Annotated[Path | None, typer.Option("--pgmpy", metavar="FILE", help="Write a Python module that builds a pgmpy DiscreteBayesianNetwork.")] = None,
+    bif: Annotated[Path | None, typer.Option("--bif", metavar="FILE", help="Write the Bayesian Interchange Format.")] = None,
+    root: Annotated[str, typer.Option("--root", metavar="ENTITY", help="Only what is around this entity; the whole estate if left out.")] = "",
+    depth: Annotated[int, typer.Option("--depth", min=1, max=5, help="Relations away from ENTITY.")] = 1,
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="With PATH: as it was at this instant (ISO 8601).")] = "",
+    knowledge: Annotated[Path | None, typer.Option("--knowledge", metavar="DIR", help="With PATH: folder of causal rule files to use.")] = None,
+    default_cluster: Annotated[str, typer.Option("--default-cluster", metavar="NAME", help="With PATH: cluster of telemetry that does not name its own.")] = "",
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Write the causal network, with what was found, for other tools to check or to use."""
+    from api.export import network_of_recording, network_of_server, write_network
+
+    if pgmpy is None and bif is None:
+        raise CommandError("Say what to write: --pgmpy FILE, --bif FILE, or both.")
+    if not paths and (at or knowledge or default_cluster):
+        raise CommandError("--at, --knowledge and --default-cluster need a recording: name its files.")
+    found = network_of_recording(paths, at, knowledge, default_cluster, root, depth) if paths else network_of_server(server, root, depth)
+    write_network(found, bif, pgmpy)
+
+
+@app.command()
 def schema(as_json: AsJson = False) -> None:
     """Print the GraphQL schema, or with --json its introspection."""
     from api.graphql.schema import make_schema, print_schema

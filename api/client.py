@@ -174,6 +174,19 @@ class WhenceClient:
         page = self._field("entities", variables, f"{{ edges {{ node {selection(Entity)} }} }}")
         return tuple(read(Entity, edge["node"]) for edge in page["edges"])
 
+    def network(self, root: str | None = None, *, depth: int = 1) -> dict[str, Any]:
+        """The causal network within `depth` relations of an entity, or the whole: `at`, `names`, `leak`, `links`, `evidence`, `left_out`."""
+        answer = self._answered(lambda: self._http.get("/network", params={"depth": depth, **({"root": root} if root else {})}))
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if answer.status_code != httpx.codes.OK or not isinstance(body, dict):
+            told = body.get("error") if isinstance(body, dict) else None
+            codes = ("NOT_FOUND",) if answer.status_code == httpx.codes.NOT_FOUND and told else ()
+            raise QueryRefusedError(told or f"{self.url} answered {answer.status_code} and no network: is this the address of a Whence of today?", codes)
+        return body
+
     def wait_ready(
         self, seconds: float, *, every: float = 0.1, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> None:
@@ -186,13 +199,15 @@ class WhenceClient:
 
     def ask(self, query: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The data of any GraphQL query."""
+        return _data(self.url, self._answered(lambda: self._http.post("/graphql", json={"query": query, "variables": dict(variables or {})})))
+
+    def _answered(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
         try:
-            answer = self._http.post("/graphql", json={"query": query, "variables": dict(variables or {})})
+            return ask()
         except httpx.TimeoutException as error:
             raise ServerUnreachableError(f"Whence at {self.url} did not answer in time: is it overloaded?") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerUnreachableError(f"No Whence answers at {self.url}: start `whence serve`, or give --server URL.") from error
-        return _data(self.url, answer)
 
     def _one(self, kind: type[Result], name: str, variables: Mapping[str, tuple[str, object]]) -> Result:
         return read(kind, self._field(name, variables, selection(kind)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
+from typing import Annotated
 
 import orjson
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Query, Request, Response, WebSocket
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 
@@ -20,6 +22,8 @@ from api.graphql.limits import Limits
 from api.metrics import make_registry
 from api.runtime import Runtime
 from ingest.otlp.receiving import ReceiverCounts
+from reasoning.errors import ReasoningError, UnknownVariableError
+from schema.identity import EntityRef, IdentityError
 
 # Nothing from elsewhere. GraphiQL and CodeMirror set styles on elements, hence 'unsafe-inline' for styles alone.
 CONTENT_SECURITY_POLICY = (
@@ -27,6 +31,7 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+MOST_DEPTH = 5
 GRAPHIQL = ("graphene_django_graphiql_static", "static/graphene_django_graphiql_static")
 
 
@@ -71,6 +76,19 @@ def _add_graphql(application: FastAPI, door: GraphQLDoor) -> None:
 
 def _add_operations(application: FastAPI, runtime: Runtime, received: ReceiverCounts | None, door: GraphQLDoor) -> None:
     registry = make_registry(runtime, received, door.requests)
+
+    @application.get("/network")
+    async def network(root: str = "", depth: Annotated[int, Query(ge=1, le=MOST_DEPTH)] = 1) -> Response:
+        """For `whence export`: the causal network within `depth` relations of an entity, or the whole."""
+        try:
+            found = runtime.named_network(EntityRef.parse(root) if root else None, depth)
+        except IdentityError as wrong:
+            return _json({"error": str(wrong)}, 400)
+        except UnknownVariableError as missing:
+            return _json({"error": str(missing)}, 404)
+        except ReasoningError as trouble:
+            return _json({"error": str(trouble)}, 503)
+        return _json(dataclasses.asdict(found))
 
     @application.get("/healthz")
     async def alive() -> Response:

@@ -17,7 +17,9 @@ from api.persistence import GraphWriter, MemoryKeeper
 from api.pipeline import Pipeline, Step
 from graph.store import GraphStore
 from ingest.errors import OverloadedError
+from reasoning.export import NamedNetwork
 from schema.batches import Batch, LogBatch
+from schema.identity import EntityRef
 from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, IncidentState, Intervention, WhatIf
 
 KEPT_DIAGNOSES = 1_440
@@ -156,6 +158,10 @@ class Runtime:
     def cause_sets(self, first: int) -> CauseSets:
         """The likeliest joint explanations of what the latest diagnosis saw. Raises ReasoningError."""
         return self.pipeline.reasoner.cause_sets(first)
+
+    def named_network(self, root: EntityRef | None, depth: int) -> NamedNetwork:
+        """The causal network around an entity, or the whole, with the findings. Raises ReasoningError."""
+        return self.pipeline.reasoner.named_network(root, depth)
 
     def status(self) -> Status:
         """Where it stands."""

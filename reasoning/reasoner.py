@@ -14,16 +14,18 @@ from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of, name_sets
-from reasoning.errors import ReasoningError
+from reasoning.errors import ReasoningError, UnknownVariableError
 from reasoning.evidence.engine import EvidenceEngine, EvidenceSettings
 from reasoning.evidence.state import EvidenceState
 from reasoning.explanation import explain
+from reasoning.export import NamedNetwork, named_network
 from reasoning.incidents import IncidentSettings, IncidentTracker
 from reasoning.inference import Posteriors, posteriors
 from reasoning.intervention import impact, what_if
 from reasoning.next_observation import next_observations
 from reasoning.regions import PlanCache
 from schema.batches import Float64
+from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
 from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, WhatIf
 from schema.windows import Change, TelemetryWindow
@@ -138,6 +140,13 @@ class Reasoner:
         compiled = self._network()
         with naming(compiled):
             return name_sets(compiled, self.diagnosis.at, likeliest_sets(self._solved, compiled.is_defect, first))
+
+    def named_network(self, root: EntityRef | None = None, depth: int = 1) -> NamedNetwork:
+        """The network within `depth` relations of an entity, or the whole, with what was found. Raises UnknownVariableError."""
+        inside = None if root is None else {entity.ref for entity in self._graph.neighbourhood(root, depth).entities}
+        if inside is not None and not inside:
+            raise UnknownVariableError(f"There is no entity {root}.")
+        return named_network(self._state.at, self._network(), self._state.findings, inside)
 
     def _renew(self) -> Diagnosis:
         try:
