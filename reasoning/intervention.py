@@ -9,7 +9,7 @@ import numpy as np
 from reasoning.compile import CompiledNetwork, Name
 from reasoning.counterfactual import counterfactual
 from reasoning.errors import UnknownVariableError
-from reasoning.inference import Posteriors, close_upwards, posteriors
+from reasoning.inference import Posteriors, close_over_causes, posteriors
 from reasoning.monte_carlo import blast_radius
 from reasoning.network import CausalNetwork, descendants, forced
 from reasoning.regions import MOST_UNCUT
@@ -38,7 +38,7 @@ def impact(compiled: CompiledNetwork, of: Name, random: np.random.Generator) -> 
     variable = _variable(compiled, of)
     network = compiled.network
     concerned = descendants(network, (variable,))
-    close_upwards(network.order, network.parent_ptr, network.parent, concerned)
+    close_over_causes(network, concerned)
     if np.count_nonzero(concerned) <= MOST_UNCUT:
         with_it, without = (_forced(network, {variable: value}) for value in (True, False))
         if with_it.exact and without.exact:

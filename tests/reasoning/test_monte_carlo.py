@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reasoning.monte_carlo
+from benchmarks.cyclic_networks import CyclicProblem, cyclic_problems, least_fixpoint_posteriors
 from reasoning.monte_carlo import BlastRadius, blast_radius, usually
-from reasoning.network import CausalNetwork, causal_network
+from reasoning.network import CausalNetwork, FeedbackLinks, causal_network, network_of
 from schema.batches import Float64
 from tests.reasoning.networks import enumerated, links_of, networks, reachable
 
@@ -88,3 +89,27 @@ def test_too_many_other_causes_are_taken_at_their_usual_probability(monkeypatch:
     assert far(found.with_it, exactly(network, 0, 1.0)[found.variables]) < 4.0
     given_usual = blast_radius(network, 0, np.random.default_rng(1), worlds=WORLDS, usual=usually(network))
     assert given_usual.with_it.tobytes() == found.with_it.tobytes()
+
+
+@pytest.mark.parametrize("problem", cyclic_problems(12))
+def test_around_a_cycle_both_worlds_are_those_of_the_least_fixpoint(problem: CyclicProblem) -> None:
+    cause = problem.roots  # a condition, mostly within the cycle
+    found = sampled(problem.network(), cause)
+    for value, share in ((1.0, found.with_it), (0.0, found.without)):
+        leak, kept = problem.leak.copy(), problem.effect != cause
+        leak[cause] = value
+        cut = CyclicProblem(leak, problem.cause[kept], problem.effect[kept], problem.strength[kept], np.zeros(leak.size), problem.roots)
+        assert far(share, least_fixpoint_posteriors(cut)[found.variables]) < 4.0
+    assert (found.with_it >= found.without).all()
+
+
+def test_feedback_reaches_what_no_other_link_does_and_brings_its_causes_along() -> None:
+    feedback = FeedbackLinks(np.array([1], np.int32), np.array([2], np.int32), np.array([0.5]))
+    network = causal_network(np.array([0.0, 0.1, 0.2, 0.4]), [(0, 1, 0.8), (2, 1, 0.3), (3, 2, 0.6)])
+    cyclic = network_of(network.leak, network.parent, network.effect, network.strength, network.cluster, network.is_defect, feedback)
+    found = sampled(cyclic, 0)
+    assert (set(found.variables.tolist()), found.complete) == ({0, 1, 2}, True)
+    problem = CyclicProblem(
+        np.array([1.0, 0.1, 0.2, 0.4]), np.array([0, 2, 3, 1], np.int32), np.array([1, 1, 2, 2], np.int32), np.array([0.8, 0.3, 0.6, 0.5]), np.zeros(4), 1
+    )
+    assert far(found.with_it, least_fixpoint_posteriors(problem)[found.variables]) < 4.0
