@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,9 +64,29 @@ def cyclic_root_error_max() -> float:
 
 def least_fixpoint_posteriors(problem: CyclicProblem) -> Float64:
     """P(variable holds | evidence), Float64[n], by summing over all ways: what holds is what firing leaks reach along firing links."""
-    holds, weight = _all_worlds(problem)
+    holds, weight = all_worlds(problem)
     weight = weight * np.exp(problem.log_evidence @ holds)
     return np.asarray(holds @ weight / weight.sum())
+
+
+def all_worlds(problem: CyclicProblem, forced: Mapping[int, bool] | None = None) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.bool_]], Float64]:
+    """What holds in each way, bool[n, 2 ** (n + m)], some of it perhaps by force, and how likely the way is."""
+    variables, values = problem.leak.size, forced or {}
+    chances = np.concatenate((problem.leak, problem.strength))
+    ways = np.arange(1 << chances.size)
+    fires = [(ways >> place & 1).astype(np.bool_) for place in range(chances.size)]
+    weight = np.ones(ways.size)
+    for chance, fired in zip(chances.tolist(), fires, strict=True):
+        weight *= np.where(fired, chance, 1.0 - chance)
+    holds = np.array(fires[:variables])
+    for variable, value in values.items():
+        holds[variable] = value
+    links = enumerate(zip(problem.cause.tolist(), problem.effect.tolist(), strict=True))
+    free = [(link, cause, effect) for link, (cause, effect) in links if effect not in values]
+    for _ in range(variables):
+        for link, cause, effect in free:
+            holds[effect] |= fires[variables + link] & holds[cause]
+    return holds, weight
 
 
 def cyclic_problems(count: int) -> list[CyclicProblem]:
@@ -101,7 +122,7 @@ def _network(random: np.random.Generator) -> CyclicProblem:
 
 
 def _observed(random: np.random.Generator, network: CyclicProblem) -> CyclicProblem | None:
-    holds, weight = _all_worlds(network)
+    holds, weight = all_worlds(network)
     weight = weight * holds[ROOTS:].any(axis=0)
     world = holds[:, random.choice(weight.size, p=weight / weight.sum())]
     evidence = np.zeros(world.size)
@@ -113,19 +134,3 @@ def _observed(random: np.random.Generator, network: CyclicProblem) -> CyclicProb
     if not (evidence > 0.0).any():
         return None
     return CyclicProblem(network.leak, network.cause, network.effect, network.strength, evidence, ROOTS)
-
-
-def _all_worlds(problem: CyclicProblem) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.bool_]], Float64]:
-    """What holds in each way, bool[n, 2 ** (n + m)], and how likely the way is."""
-    variables = problem.leak.size
-    chances = np.concatenate((problem.leak, problem.strength))
-    ways = np.arange(1 << chances.size)
-    fires = [(ways >> place & 1).astype(np.bool_) for place in range(chances.size)]
-    weight = np.ones(ways.size)
-    for chance, fired in zip(chances.tolist(), fires, strict=True):
-        weight *= np.where(fired, chance, 1.0 - chance)
-    holds = np.array(fires[:variables])
-    for _ in range(variables):
-        for link, (cause, effect) in enumerate(zip(problem.cause.tolist(), problem.effect.tolist(), strict=True)):
-            holds[effect] |= fires[variables + link] & holds[cause]
-    return holds, weight

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reasoning.elimination import plan_factors, solve, weights_of
-from reasoning.inference import close_upwards, posteriors, probabilities
-from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of, no_feedback
+from reasoning.inference import close_over_causes, posteriors, probabilities
+from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of
 from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region, partition
 from schema.batches import Float64
 
@@ -35,8 +35,6 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
 
     What the force does not reach keeps its posterior. Raises as `posteriors` does.
     """
-    cyclic = len(network.feedback) > 0
-    network = replace(network, feedback=no_feedback())  # a pair of worlds with levels would be too wide
     small = len(network) <= MOST_UNCUT
     below = descendants(network, values, least=0.0 if small else NEGLIGIBLE)
     plans = PlanCache()
@@ -44,14 +42,15 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
     if len(set(values.values())) > 1:
         return _carried_over(network, values, log_evidence)
     relevant = below | (log_evidence != 0.0)
-    close_upwards(network.order, network.parent_ptr, network.parent, relevant)
+    close_over_causes(network, relevant)
     parts = partition(network, log_evidence, relevant, plans, below[network.parent] & below[network.effect])
     before, after, left = now.probability.copy(), now.probability.copy(), below.copy()
     for region in parts.regions:
         inside = below[region.variables]
         if not inside.any():
             continue
-        pair = _pair(region, inside, {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values})
+        held = {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values}
+        pair = _pair(region, inside, held) if region.complete and not len(region.feedback) else None  # with levels, a pair would be too wide
         if pair is None:
             break
         places = region.variables[inside]
@@ -61,7 +60,7 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
     if left.any():
         return _carried_over(network, values, log_evidence)
     after[list(values)] = [float(value) for value in values.values()]
-    return Counterfactual(before, after, parts.exact and not cyclic)
+    return Counterfactual(before, after, parts.exact)
 
 
 def _reaches(network: CausalNetwork, variable: int, below: Bool) -> bool:
@@ -139,7 +138,7 @@ def _pair(region: Region, below: Bool, values: Mapping[int, bool]) -> tuple[Floa
 
 
 def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Counterfactual:
-    """The counterfactual from the posteriors of the causes taken one by one, as if independent: for mixed forces and wide networks.
+    """The counterfactual from the posteriors of the causes taken one by one, as if independent: for mixed forces, wide networks and feedback.
 
     Every defect and every leak gets its posterior under all evidence; then both worlds are predicted forward. As causes only add,
     a condition that holds now still would with P(forced) / P(not forced), one that does not would by the ratio of the complements;
@@ -174,6 +173,7 @@ def _with_leaks_as_roots(network: CausalNetwork) -> CausalNetwork:
         np.append(network.strength, np.ones(leaky.size)),
         np.append(network.cluster, network.cluster[leaky]),
         np.append(network.is_defect, np.ones(leaky.size, np.bool_)),
+        network.feedback,
     )
 
 
