@@ -13,7 +13,7 @@ import numpy as np
 from graph.live import LiveGraph
 from graph.topology import Relation, RelationKey
 from reasoning.cycles import feedback_links
-from reasoning.errors import InconsistentEvidenceError
+from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, merged_links, network_of
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
@@ -74,14 +74,20 @@ class CompiledNetwork:
 
 @contextmanager
 def naming(compiled: CompiledNetwork) -> Iterator[None]:
-    """Puts names to the variables of an InconsistentEvidenceError raised inside."""
+    """Puts names to the variables of an error raised inside."""
     try:
         yield
     except InconsistentEvidenceError as trouble:
-        names = [compiled.names[variable] for variable in trouble.variables[:NAMED]]
-        told = ", ".join(f"{name.defect if isinstance(name, DefectRef) else name.condition} of {name.entity}" for name in names)
-        more = len(trouble.variables) - len(names)
-        raise InconsistentEvidenceError(trouble.variables, told + (f" and {more} more" if more else "")) from None
+        raise InconsistentEvidenceError(trouble.variables, _listed(compiled, trouble.variables)) from None
+    except (InvalidNetworkError, InvalidEvidenceError) as trouble:
+        told = f"{trouble} That is {_listed(compiled, trouble.variables)}." if trouble.variables else f"{trouble}"
+        raise type(trouble)(told, trouble.variables) from None
+
+
+def _listed(compiled: CompiledNetwork, variables: Sequence[int]) -> str:
+    names = [compiled.names[variable] for variable in variables[:NAMED]]
+    told = ", ".join(f"{name.defect if isinstance(name, DefectRef) else name.condition} of {name.entity}" for name in names)
+    return told + (f" and {len(variables) - len(names)} more" if len(variables) > len(names) else "")
 
 
 class NetworkCompiler:

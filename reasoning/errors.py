@@ -13,17 +13,27 @@ A network too wide to solve exactly is no error: inference then approximates and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ReasoningError(Exception):
     """The diagnosis can't be renewed; the message names the entities involved."""
 
 
 class InvalidNetworkError(ReasoningError):
-    """A probability is outside [0, 1] or not a number, arrays do not fit, or the links form a cycle."""
+    """A probability is outside [0, 1] or not a number, arrays do not fit, or the links form a cycle. `variables`: those involved."""
+
+    def __init__(self, message: str, variables: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.variables = variables
 
 
 class InvalidEvidenceError(ReasoningError):
-    """Evidence that is not a number, or as many values as there are no variables."""
+    """Evidence that is not a number, or as many values as there are no variables. `variables`: those involved."""
+
+    def __init__(self, message: str, variables: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.variables = variables
 
 
 class InconsistentEvidenceError(ReasoningError):

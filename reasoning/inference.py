@@ -82,7 +82,7 @@ def check_evidence(log_evidence: Float64, variables: int) -> None:
         raise InvalidEvidenceError(f"A network of {variables} variables needs as many values of evidence, not {log_evidence.size}.")
     wrong = np.flatnonzero(np.isnan(log_evidence))
     if wrong.size:
-        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.")
+        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.", wrong.tolist())
 
 
 def _relevant(network: CausalNetwork, log_evidence: Float64, wanted: Bool | None) -> Bool:

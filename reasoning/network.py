@@ -102,7 +102,9 @@ def network_of(
     order = topological_order(parent_ptr, child_ptr, child_link, effect)
     if order.size < leak.size:
         missing = np.setdiff1d(np.arange(leak.size), order)
-        raise InvalidNetworkError(f"The network has a cycle among its variables {missing[:5].tolist()}: take out its feedback links first (reasoning.cycles).")
+        raise InvalidNetworkError(
+            f"The network has a cycle among its variables {missing[:5].tolist()}: take out its feedback links first (reasoning.cycles).", missing.tolist()
+        )
     marks = np.array(cluster, np.int32), np.array(is_defect), order
     for part in (
         leak := np.array(leak, np.float64),
@@ -201,14 +203,17 @@ def _check(leak: Float64, cause: Int32, effect: Int32, strength: Float64, cluste
     for what, values in (("leak", leak), ("strength", strength)):
         wrong = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
         if wrong.size:
-            raise InvalidNetworkError(f"The {what} at index {wrong[0]} is {values[wrong[0]]}: a probability between 0 and 1 is needed.")
+            involved = wrong[:1] if what == "leak" else np.array([cause[wrong[0]], effect[wrong[0]]])
+            raise InvalidNetworkError(f"The {what} at index {wrong[0]} is {values[wrong[0]]}: a probability between 0 and 1 is needed.", involved.tolist())
     for what, ends in (("cause", cause), ("effect", effect)):
         wrong = np.flatnonzero((ends < 0) | (ends >= variables))
         if wrong.size:
             raise InvalidNetworkError(f"The {what} of link {wrong[0]} is variable {ends[wrong[0]]}, but there are only {variables}.")
     wrong = np.flatnonzero(is_defect[effect]) if links else np.empty(0, np.int64)
     if wrong.size:
-        raise InvalidNetworkError(f"Link {wrong[0]} is a cause of defect {effect[wrong[0]]}: a defect has no causes.")
+        raise InvalidNetworkError(
+            f"Link {wrong[0]} is a cause of defect {effect[wrong[0]]}: a defect has no causes.", [int(cause[wrong[0]]), int(effect[wrong[0]])]
+        )
 
 
 def _merged(variables: int, cause: Int32, effect: Int32, strength: Float64) -> tuple[Int32, Int32, Float64]:

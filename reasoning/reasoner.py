@@ -108,9 +108,10 @@ class Reasoner:
         return self.conclude()
 
     def conclude(self) -> Diagnosis:
-        """Renews the diagnosis from the evidence gathered."""
-        self._changed = self._tracker.follow(self._renew())
-        return self.diagnosis
+        """Renews the diagnosis from the evidence gathered. One that could not be renewed opens and closes no incident."""
+        diagnosis = self._renew()
+        self._changed = () if diagnosis.stale else self._tracker.follow(diagnosis)
+        return diagnosis
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
         """What a defect or condition takes down. Raises UnknownVariableError."""
@@ -161,7 +162,7 @@ class Reasoner:
         compiled = self._compiled = compiled.without(forbidden)
         with naming(compiled):
             solved = self._solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
-        return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
+            return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
