@@ -16,16 +16,22 @@ from schema.batches import Float64, Int32, Int64
 def feedback_links(variables: int, cause: Int32, effect: Int32, strength: Float64) -> Bool:
     """The links that would close cycles, bool[m].
 
-    Within each strongly connected component, links are taken by descending strength (ties: the first), each unless it closes a
-    cycle with those taken before. So the strongest ways an effect travels stay, and no link is lost without need.
+    Within each strongly connected component, links are taken by descending strength in tenths (ties: the first), each unless it
+    closes a cycle with those taken before. So the strongest ways an effect travels stay, and no link is lost without need. In
+    tenths, as strengths follow traffic and plans the choice: what hardly changes should not change it.
     """
     component = components(variables, cause, effect)
     inside = np.flatnonzero(component[cause] == component[effect])
     feedback = np.zeros(cause.size, np.bool_)
     if inside.size:
-        inside = inside[np.argsort(-strength[inside], kind="stable")]
+        inside = inside[np.argsort(-tenths(strength[inside]), kind="stable")]
         feedback[inside] = ~acyclic_selection(variables, cause[inside], effect[inside])
     return feedback
+
+
+def tenths(strength: Float64) -> Float64:
+    """Strengths as coarse as the choice of feedback takes them, Float64[m]."""
+    return np.floor(10.0 * strength)
 
 
 def components(variables: int, cause: Int32, effect: Int32) -> Int64:

@@ -104,7 +104,7 @@ def test_two_services_that_slow_each_other_by_hand() -> None:
 
 
 def test_one_round_comes_close_on_a_hundred_small_cyclic_networks_and_two_are_exact() -> None:
-    """Without any the worst defect is off by .4."""
+    """Without any the worst defect is off by .3."""
     one: list[float] = []
     two: list[float] = []
     for problem in cyclic_problems(100):
