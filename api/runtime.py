@@ -85,9 +85,9 @@ class Runtime:
             return
         self.ready = False
         clock = asyncio.get_running_loop().time
-        deadline = clock() + STOP_SECONDS
         async with self._turn:
             await self._keeper.close()
+            deadline = clock() + STOP_SECONDS
             for step in self.pipeline.finish():
                 await self._settle(step)
                 if clock() > deadline:
