@@ -17,7 +17,9 @@ from schema.batches import Float64
 from schema.verdicts import ConditionRef, DefectRef, Effect, Impact, Intervention, WhatIf
 
 SMALLEST_EFFECT = 1e-3
-WORLDS = 16_384  # of a sampled impact: no standard error above .004
+FEWEST_WORLDS, MOST_WORLDS = 1_024, 16_384  # of a sampled impact: standard errors of at most .016 and .004
+MOST_SAMPLES = 300_000_000  # worlds times variables
+MOST_VARIABLES = 500_000
 
 
 def forced_probabilities(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64 | None = None) -> Float64:
@@ -33,17 +35,18 @@ def _forced(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Fl
 def impact(compiled: CompiledNetwork, of: Name, random: np.random.Generator) -> Impact:
     """What a defect or condition takes down: P(condition) with it, against the same estate without it, whatever the findings say.
 
-    Exact where the part it concerns is small enough; else from WORLDS pairs of worlds, with their standard error.
+    Exact where the part it concerns is small enough; else from pairs of sampled worlds, with their standard error.
     """
     variable = _variable(compiled, of)
     network = compiled.network
     concerned = descendants(network, (variable,))
     close_over_causes(network, concerned)
-    if np.count_nonzero(concerned) <= MOST_UNCUT:
+    size = int(np.count_nonzero(concerned))
+    if size <= MOST_UNCUT:
         with_it, without = (_forced(network, {variable: value}) for value in (True, False))
         if with_it.exact and without.exact:
             return Impact(of, _effects(compiled, without.probability, with_it.probability, with_it.probability, leave_out=variable))
-    sampled = blast_radius(network, variable, random, worlds=WORLDS)
+    sampled = blast_radius(network, variable, random, worlds=max(FEWEST_WORLDS, min(MOST_WORLDS, MOST_SAMPLES // size)), most=MOST_VARIABLES)
     before, after = np.zeros((2, len(network)))
     before[sampled.variables], after[sampled.variables] = sampled.without, sampled.with_it
     effects = _effects(compiled, before, after, after, leave_out=variable)

@@ -1,6 +1,6 @@
 """do() on networks too wide for exact elimination: worlds sampled 64 to a machine word, with and without the cause, under the same luck.
 
-Only what the cause can reach, and what else causes that, is sampled. The two worlds of a pair differ in nothing but what is forced,
+What the cause can reach is sampled, and what else causes that. The two worlds of a pair differ in nothing but what is forced,
 so their difference is far surer than either. A share of N worlds has the standard error sqrt(p (1 - p) / N).
 """
 
@@ -20,7 +20,8 @@ UInt64 = NDArray[np.uint64]
 
 WORD = 64
 WORLDS = 1_024
-MOST_SAMPLED = 20_000  # variables; beyond, what does not lie below the cause is taken as independent, at its probability
+MOST_SAMPLED = 20_000  # variables beside those below the cause; the rest is taken as independent, at its usual probability
+MOST_WORDS = 1 << 23  # sampled at once, 64 MB for each world of the pair
 STEP, STRIDE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)  # from one random word to the next, of a digit and of 64 worlds
 RARE = 0.06  # below, to draw the next world in which luck strikes costs less than to draw a bit for every world
 
@@ -44,29 +45,36 @@ class BlastRadius:
         return np.sqrt(smoothed * (1.0 - smoothed) / self.worlds)
 
 
-def blast_radius(network: CausalNetwork, cause: int, random: np.random.Generator, *, worlds: int = WORLDS, usual: Float64 | None = None) -> BlastRadius:
+def blast_radius(
+    network: CausalNetwork, cause: int, random: np.random.Generator, *, worlds: int = WORLDS, most: int = MOST_SAMPLED, usual: Float64 | None = None
+) -> BlastRadius:
     """What forcing a variable to hold does to all below it, whatever is observed; `worlds` is rounded up to whole words.
 
-    usual: `usually(network)`, where it is at hand; else it is made when needed. The answer follows from the state of `random` alone.
+    most: how many variables may be sampled beside those below the cause; the causes nearest to these are. usual: `usually(network)`,
+    where it is at hand; else it is made when needed. The answer follows from the state of `random` alone.
     """
-    words = -(-worlds // WORD)
     back = network.feedback.only(network.feedback.effect != cause)
     below = np.zeros(len(network), np.bool_)
     cone = _below(network, back, cause, below)
     sampled = below.copy()
-    complete = _above(network, back, cone, sampled)
+    complete = _above(network, back, cone, sampled, cone.size + most)
     outside = np.zeros(0)
     if not complete:
-        sampled, outside = below, usually(network) if usual is None else usual
+        outside = usually(network) if usual is None else usual
     variables = in_order(network.order, sampled, int(np.count_nonzero(sampled)))
     own = network.leak[variables]
     with_the_rest(variables, network.parent_ptr, network.parent, network.strength, sampled, outside, own)
     inner = back.only(sampled[back.cause] & sampled[back.effect])
     links = (network.parent_ptr, network.parent, network.strength, inner.cause, inner.effect, inner.strength)
-    counts = sample_pairs(cause, variables, sampled, own, *links, words, random.integers(1 << 63, dtype=np.uint64))
+    left, counts = -(-worlds // WORD), np.zeros((2, variables.size), np.int64)
+    while left:
+        words = min(left, max(WORLDS // WORD, MOST_WORDS // variables.size))
+        counts += sample_pairs(cause, variables, sampled, own, *links, words, random.integers(1 << 63, dtype=np.uint64))
+        left -= words
+    worlds = -(-worlds // WORD) * WORD
     chosen = below[variables]
-    with_it, without = (count[chosen] / (words * WORD) for count in counts)
-    return BlastRadius(variables[chosen], with_it, without, words * WORD, complete)
+    with_it, without = counts[:, chosen] / worlds
+    return BlastRadius(variables[chosen], with_it, without, worlds, complete)
 
 
 def _below(network: CausalNetwork, back: FeedbackLinks, cause: int, below: Bool) -> Int64:
@@ -77,14 +85,14 @@ def _below(network: CausalNetwork, back: FeedbackLinks, cause: int, below: Bool)
     return np.concatenate(found)
 
 
-def _above(network: CausalNetwork, back: FeedbackLinks, members: Int64, marked: Bool) -> bool:
-    """Marks all causes of the members, along feedback links too, in place: bool[n]; False where there are more than MOST_SAMPLED."""
+def _above(network: CausalNetwork, back: FeedbackLinks, members: Int64, marked: Bool, most: int) -> bool:
+    """Marks the causes of the members, along feedback links too, the nearest first, in place: bool[n]; False where more than `most` would be marked."""
     while members.size:
-        if not mark_above(members, network.parent_ptr, network.parent, marked, MOST_SAMPLED):
+        if not mark_above(members, network.parent_ptr, network.parent, marked, most - int(np.count_nonzero(marked))):
             return False
         members = np.unique(back.cause[marked[back.effect] & ~marked[back.cause]]).astype(np.int64)
         marked[members] = True
-    return int(np.count_nonzero(marked)) <= MOST_SAMPLED
+    return True
 
 
 def usually(network: CausalNetwork) -> Float64:
@@ -114,21 +122,21 @@ def mark_below(cause: int, child_ptr: Int64, child_link: Int64, effect: Int32, b
 
 
 @compiled
-def mark_above(members: Int64, parent_ptr: Int64, parent: Int32, marked: Bool, most: int) -> bool:
-    """Marks all causes of what is marked already, in place: bool[n]; False where there would be more than `most`."""
-    found = np.empty(max(most, members.size) + 1, np.int64)
+def mark_above(members: Int64, parent_ptr: Int64, parent: Int32, marked: Bool, room: int) -> bool:
+    """Marks all causes of what is marked already, the nearest first, in place: bool[n]; False where there is no room for so many."""
+    found = np.empty(members.size + max(room, 0), np.int64)
     found[: members.size] = members
     count, at = members.size, 0
     while at < count:
         for link in range(parent_ptr[found[at]], parent_ptr[found[at] + 1]):
             if not marked[parent[link]]:
-                if count >= most:
+                if count == found.size:
                     return False
                 marked[parent[link]] = True
                 found[count] = parent[link]
                 count += 1
         at += 1
-    return count <= most
+    return True
 
 
 @compiled

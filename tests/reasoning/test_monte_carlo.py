@@ -80,15 +80,24 @@ def test_what_nothing_leads_to_stands_alone() -> None:
     assert (found.variables.tolist(), found.with_it.tolist(), found.without.tolist()) == ([1], [1.0], [0.0])
 
 
-def test_too_many_other_causes_are_taken_at_their_usual_probability(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reasoning.monte_carlo, "MOST_SAMPLED", 3)
+def test_causes_for_which_there_is_no_room_are_taken_at_their_usual_probability() -> None:
     links = [(0, 2, 0.6), (1, 2, 0.9), (2, 3, 0.3), (4, 3, 0.7), (5, 4, 0.5)]
     network = causal_network(np.array([0.1, 0.3, 0.02, 0.002, 0.01, 0.4]), links)
-    found = sampled(network, 0)
-    assert not found.complete
+    for most in range(4):
+        found = blast_radius(network, 0, np.random.default_rng(1), worlds=WORLDS, most=most)
+        assert found.complete == (most == 3)
+        assert far(found.with_it, exactly(network, 0, 1.0)[found.variables]) < 4.0
+        given_usual = blast_radius(network, 0, np.random.default_rng(1), worlds=WORLDS, most=most, usual=usually(network))
+        assert given_usual.with_it.tobytes() == found.with_it.tobytes()
+
+
+def test_worlds_that_do_not_fit_at_once_are_sampled_one_batch_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasoning.monte_carlo, "MOST_WORDS", 20)
+    network = made(4)
+    found = sampled(network, 0, worlds=WORLDS)
+    assert found.worlds == WORLDS
     assert far(found.with_it, exactly(network, 0, 1.0)[found.variables]) < 4.0
-    given_usual = blast_radius(network, 0, np.random.default_rng(1), worlds=WORLDS, usual=usually(network))
-    assert given_usual.with_it.tobytes() == found.with_it.tobytes()
+    assert sampled(network, 0, worlds=2_048).with_it.tobytes() != sampled(network, 0, worlds=1_024).with_it.tobytes()
 
 
 @pytest.mark.parametrize("problem", cyclic_problems(12))
