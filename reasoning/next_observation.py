@@ -25,6 +25,7 @@ MOST_CANDIDATES = 48
 REACHED = 0.1  # the least strength of a way from a leading cause to a candidate
 SMALLEST_GAIN = 0.01  # bits
 MOST_OBSERVATIONS = 3
+CERTAIN = 1e-12  # no word of a detector is less likely
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _readings(region: Region, cause: int, inside: Int64, rules: Sequence[tuple[f
 def _observation(compiled: CompiledNetwork, place: int, column: int, causes: Int64, readings: Sequence[_Readings]) -> NextObservation:
     prior = np.array([each.prior for each in readings])
     with_it, without = (np.array([each[column] for each in shown]) for shown in zip(*((r.shown_with, r.shown_without) for r in readings), strict=True))
-    shown = prior * with_it + (1.0 - prior) * without
+    shown = np.clip(prior * with_it + (1.0 - prior) * without, CERTAIN, 1.0 - CERTAIN)
     gain = entropy(shown) - prior * entropy(with_it) - (1.0 - prior) * entropy(without)
     if_shown, if_not = prior * with_it / shown, prior * (1.0 - with_it) / (1.0 - shown)
     name = compiled.names[place]

@@ -83,6 +83,16 @@ def test_the_gain_is_the_entropy_less_that_after_either_reading() -> None:
     assert first.if_not.probability == pytest.approx(no[compiled.index[SLOW_QUERY]])
 
 
+def test_a_detector_that_is_never_wrong_tells_all_there_is_to_tell() -> None:
+    of = rules()
+    database = of.kinds["database"]
+    sure = replace(database.conditions["lock_waits_high"], leak=0.0, false_positive=0.0, false_negative=0.0)
+    of = replace(of, kinds={**of.kinds, "database": replace(database, conditions={**database.conditions, "lock_waits_high": sure})})
+    first = asked(ALL_SLOW, of)[1][0]
+    assert (first.condition, first.if_shown.cause) == (WAITS, LOCKS)
+    assert first.if_shown.probability == pytest.approx(1.0)
+
+
 def test_what_has_a_finding_or_no_detector_is_not_asked_for() -> None:
     for findings, of in (([*ALL_SLOW, slow(ORDERS_DB, -0.1, name="lock_waits_high")], rules()), (ALL_SLOW, rules(detector=""))):
         assert WAITS not in {each.condition for each in asked(findings, of)[1]}
