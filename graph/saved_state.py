@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 1  # moves with what the arrays mean, too
 _VERSION = "format"
 _SUFFIX = ".npy"
 Arrays = Mapping[str, NDArray[Any]]
