@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo_faults, graphql, otlp_traces, store
+from benchmarks import demo_faults, graphql, inference, otlp_traces, store
 from benchmarks.measure import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "store": store.run,
     "graphql": graphql.run,
     "demo_faults": demo_faults.run,
+    "inference": inference.run,
 }
 
 

@@ -66,6 +66,12 @@ class BeliefState:
         """P(holds) of every variable as of the last `settle`: Float64[n], a view that later changes write to."""
         return self._answer
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take, without what cores were last solved with."""
+        arrays = (*self._clusters, *self._messages, *self._work, self._answer, self._evidence, self._family_of, self._stamp, self._inside, self._kept)
+        return sum(array.nbytes for array in arrays)
+
     def observe(self, variables: Int64, log_evidence: Float64) -> None:
         """New evidence on some variables."""
         check_evidence(log_evidence, variables.size)
@@ -215,7 +221,8 @@ class BeliefState:
         )
         cores = [members[first:last] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
         for core, cut_below in self._joined_by_feedback(cores, threshold):
-            self._unsolved = self._without_families(np.union1d(self._unsolved, core))
+            if (self._family_of[core] >= 0).any():
+                self._unsolved = np.union1d(self._unsolved, self._without_families(core))
             regions, exact = self._solve_core(core, cut_below)
             self._families[self._next_family] = _Family(core, tuple(regions), exact)
             self._family_of[core] = self._next_family
@@ -243,8 +250,8 @@ class BeliefState:
     def _joined_by_feedback(self, cores: list[Int32], threshold: Float64) -> Iterator[tuple[Int32, float]]:
         """Cores between which feedback can move a belief are one."""
         back, belief = self._feedback, self._messages.belief
-        doubt = belief * (1.0 - belief)
-        ties = 4.0 * doubt[back.cause] * doubt[back.effect] * back.strength >= self._settings.influence
+        above, below = belief[back.cause], belief[back.effect]
+        ties = 4.0 * above * (1.0 - above) * below * (1.0 - below) * back.strength >= self._settings.influence
         if not ties.any():
             yield from zip(cores, threshold.tolist(), strict=True)
             return

@@ -76,14 +76,13 @@ def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, m
     mark = now + 1 if threshold == UNCUT else now + 2
     member[filled] = seed
     stamp[seed] = mark
-    at, end, variables = filled, filled + 1, 0
-    while at < end:
+    at, end, variables = filled, filled + 1, _size(clusters, seed)
+    while at < end and variables <= most:
         cluster = member[at]
         at += 1
-        variables += clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
         inward = True
         pair = clusters.first_in[cluster]
-        while pair >= 0 or inward:
+        while (pair >= 0 or inward) and variables <= most:
             if pair < 0:
                 inward = False
                 pair = clusters.first_out[cluster]
@@ -96,14 +95,20 @@ def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, m
                     stamp[other] = mark
                     member[end] = other
                     end += 1
+                    variables += _size(clusters, other)
             pair = clusters.next_in[pair] if inward else clusters.next_out[pair]
-        if variables > most:
-            for each in range(filled, end):
-                stamp[member[each]] = now
-            return -1
+    if variables > most:
+        for each in range(filled, end):
+            stamp[member[each]] = now
+        return -1
     for each in range(filled, end):
         stamp[member[each]] = now + 2
     return end
+
+
+@compiled
+def _size(clusters: Clusters, cluster: int) -> int:
+    return clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
 
 
 @compiled
