@@ -14,6 +14,7 @@ STRENGTH_VARIABLES: dict[str, str] = {
     "share_of_latency_excess": "share of the caller's excess time that this callee's excess accounts for, now",
     "latency_growth": "the caller's excess time over its usual time, now",
     "share_of_error_excess": "share of the caller's excess failures in which a call to this callee failed, now",
+    "failed_calls_growth": "share of the calls to this callee that fail, beyond the usual share, now",
     "share_of_requests": "share of the caller's requests that reach this callee",
     "share_of_time": "share of the caller's time spent waiting for this callee",
     "calls_per_request": "calls to this callee per request of the caller",

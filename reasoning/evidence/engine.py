@@ -13,7 +13,7 @@ from graph.live import LiveGraph
 from graph.saved_state import SavedStateError
 from graph.topology import RelationKey
 from reasoning.evidence import relations
-from reasoning.evidence.behaviour import BehaviourStreams
+from reasoning.evidence.behaviour import DETECTOR, BehaviourStreams
 from reasoning.evidence.coarse import CoarseShares, coarse_shares
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
@@ -36,6 +36,7 @@ LOG_BINS = np.log(BIN_SECONDS)
 DURATION_OF_BINS = np.stack([np.ones_like(BIN_SECONDS), BIN_SECONDS, BIN_SECONDS**2, LOG_BINS, LOG_BINS**2], axis=1)
 DURATION_OF_BINS.setflags(write=False)
 WANDER_OF_DEMAND = 0.1
+OUTLIER = 16.0  # times the usual duration
 STILL_THERE = 20 * SECOND
 GONE = 90 * SECOND
 PASSING = frozenset({"pod", "container"})
@@ -45,13 +46,17 @@ BEHAVIOUR = "behaviour"
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSettings:
-    """`least_requests`: how many a baseline needs before it judges. `knee`, `slope`: beyond the knee only a share of a ratio counts."""
+    """`least_requests`: how many a baseline needs before it judges. `knee`, `slope`: beyond the knee only a share of a ratio counts, a smaller one
+
+    of behaviour, whose many events are the least independent.
+    """
 
     least_requests: float = 30.0
     least_windows: float = 6.0
     coin_worth: float = 100.0
     knee: float = 3.5
     slope: float = 0.5
+    behaviour_slope: float = 0.3
     streams: int = 500_000
 
 
@@ -189,7 +194,16 @@ class EvidenceEngine:
     def _slow(self, now: int, entity: Int32, detector: str, histogram: Int32) -> None:
         seen = histogram.any(axis=1)
         rows = self._rows(self._durations, entity[seen].tolist(), detector)
-        self._durations.observe(rows, now, histogram[seen] @ DURATION_OF_BINS)
+        sums = histogram[seen] @ DURATION_OF_BINS
+        seconds = np.minimum(BIN_SECONDS, self._longest_believed(rows)[:, None])
+        sums[:, 1], sums[:, 2] = (histogram[seen] * seconds).sum(axis=1), (histogram[seen] * seconds**2).sum(axis=1)
+        self._durations.observe(rows, now, sums)
+
+    def _longest_believed(self, rows: Int64) -> Float64:
+        """Seconds: one request a hundred times slower than all others is an accident, and must not make a mean."""
+        baseline = self._durations.arrays.baseline[rows]
+        known = (baseline[:, 0] >= self._settings.least_requests) & (rows >= 0)
+        return np.where(known, OUTLIER * baseline[:, 1] / np.maximum(baseline[:, 0], 1.0), np.inf)
 
     def _calls(self, now: int, calls: CallTable, requests: RequestTable, shares: CoarseShares) -> None:
         if not len(calls.source):
@@ -252,8 +266,10 @@ class EvidenceEngine:
         keys, rows = _all(self._durations)
         yield from self._told(keys, judge_durations(self._durations, rows, now, least=self._settings.least_requests))
         keys, rows = _all(self._coins)
-        coins = judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=self._settings.coin_worth, sides=1)
-        yield from self._told(keys, coins)
+        # Where nothing was ever seen to fail, failures may not be recorded at all.
+        if self._coins.arrays.baseline[:, 0].any() or self._coins.arrays.sums[:, :, 0].any():
+            coins = judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=self._settings.coin_worth, sides=1)
+            yield from self._told(keys, coins)
         keys, rows = _all(self._demand)
         # A pod that nobody reports any more is gone, and what is gone has no demand that could be low.
         there = [place for place, (entity, _) in enumerate(keys) if self._was_seen(self._graph.ref(entity), now - STILL_THERE)]
@@ -320,7 +336,8 @@ def _all(table: StreamTable) -> tuple[list[tuple[int, str]], Int64]:
 
 def _tempered(ratio: float, rule: ConditionRule, settings: EvidenceSettings) -> float:
     """No detector proves more than its rates of error allow, and beyond the knee nats are worth less: models of noise are too sure."""
-    bent = min(ratio, settings.knee + settings.slope * (ratio - settings.knee))
+    slope = settings.behaviour_slope if rule.detector == DETECTOR else settings.slope
+    bent = min(ratio, settings.knee + slope * (ratio - settings.knee))
     strongest = log((1.0 - rule.false_negative) / rule.false_positive)
     weakest = log(rule.false_negative / (1.0 - rule.false_positive))
     return min(max(bent, weakest), strongest)

@@ -75,10 +75,9 @@ def near_limit(share: float, usual: float, scale: float) -> float:
 
 @compiled
 def below_usual(value: float, usual: float, scale: float) -> float:
-    """A value that may be anywhere below its usual level, against t round that level."""
-    normal = student((value - usual) / scale) - log(scale)
-    ratio = -log(max(usual, scale)) - normal
-    return ratio if value < usual else min(ratio, 0.0)
+    """A value that may be anywhere below its usual level, against t round that level. What rose is as little below as what stayed."""
+    deviation = min((value - usual) / scale, 0.0)
+    return -log(max(usual, scale)) - student(deviation) + log(scale)
 
 
 @compiled

@@ -31,6 +31,7 @@ def live_attributes(table: StreamTable, row: int, now: int, relation: str) -> di
         known["share_of_time"] = _share(sums[WAITED] / sums[SOURCE_TIME])
     if usual[REQUESTS] < 2 * LEAST_REQUESTS:
         return known
+    known["failed_calls_growth"] = _share(sums[ERRORS] / max(sums[CALLS], 1.0) - usual[ERRORS] / max(usual[CALLS], 1.0))
     expected = usual * (requests / usual[REQUESTS])
     excess = sums[SOURCE_TIME] - expected[SOURCE_TIME]
     if excess > MATERIAL_EXCESS * expected[SOURCE_TIME]:
