@@ -108,7 +108,7 @@ def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, m
 
 @compiled
 def _size(clusters: Clusters, cluster: int) -> int:
-    return clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
+    return int(clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster])
 
 
 @compiled
@@ -122,7 +122,7 @@ def is_kept(clusters: Clusters, messages: Messages, pair: int, threshold: float)
 @compiled
 def _told(messages: Messages, pair: int) -> float:
     said = messages.log_lambda[pair]
-    return max(abs(said[1]), abs(said[2]), abs(said[3]))
+    return float(max(abs(said[1]), abs(said[2]), abs(said[3])))
 
 
 @compiled
@@ -172,7 +172,7 @@ def local_network(
     for at in range(variables.size):
         inside[variables[at]] = at
     leak, evidence = clusters.leak[variables], log_evidence[variables]
-    links = [(np.int32(0), np.int32(0), 0.0)]
+    links = [(0, 0, 0.0)]
     uncut = True
     for cluster in core:
         _own_links(clusters, cluster, inside, links)
@@ -202,7 +202,7 @@ def _own_links(clusters: Clusters, cluster: int, inside: Int32, links: list[tupl
     first = clusters.member_ptr[cluster]
     for link in range(clusters.own_ptr[cluster], clusters.own_ptr[cluster + 1]):
         cause, effect = clusters.member[first + clusters.own_cause[link]], clusters.member[first + clusters.own_effect[link]]
-        links.append((inside[cause], inside[effect], clusters.own_strength[link]))
+        links.append((int(inside[cause]), int(inside[effect]), clusters.own_strength[link]))
 
 
 @compiled
@@ -211,7 +211,7 @@ def _links_of(clusters: Clusters, pair: int, inside: Int32, links: list[tuple[in
         for j in range(2):
             if clusters.strength[pair, 2 * i + j] > 0.0:
                 cause = clusters.member[clusters.member_ptr[clusters.source[pair]] + clusters.source_place[pair, i]]
-                links.append((inside[cause], inside[effect_of(clusters, pair, j)], clusters.strength[pair, 2 * i + j]))
+                links.append((int(inside[cause]), int(inside[effect_of(clusters, pair, j)]), clusters.strength[pair, 2 * i + j]))
 
 
 @compiled
@@ -226,7 +226,7 @@ def _hear_causes(clusters: Clusters, messages: Messages, pair: int, inside: Int3
 def effect_of(clusters: Clusters, pair: int, j: int) -> int:
     """The variable that is a pair's effect j."""
     cluster = clusters.effect[pair]
-    return clusters.member[clusters.member_ptr[cluster] + clusters.target[cluster, clusters.effect_rank[pair, j]]]
+    return int(clusters.member[clusters.member_ptr[cluster] + clusters.target[cluster, clusters.effect_rank[pair, j]]])
 
 
 @compiled
