@@ -261,7 +261,7 @@ class BeliefState:
         alone = np.unique(self._clusters.cluster[np.concatenate((back.cause[ties], back.effect[ties]))])
         alone = alone[core_of[alone] < 0]
         core_of[alone] = np.arange(len(cores), len(cores) + alone.size)
-        cores = cores + np.split(alone, alone.size)
+        cores = [*cores, *(alone[each : each + 1] for each in range(alone.size))]
         used = np.append(threshold, np.full(alone.size, self._settings.influence))
         one, other = (core_of[self._clusters.cluster[ends[ties]]] for ends in (back.cause, back.effect))
         leader = connected(len(cores), one, other)

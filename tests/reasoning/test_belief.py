@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.cyclic_networks import cyclic_problems, least_fixpoint_posteriors
 from benchmarks.estates import STYLES, alarm_ratio, incident, synthetic_estate
 from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
@@ -78,6 +79,14 @@ def _informed(network: CausalNetwork, evidence: Float64) -> Int64:
     informed = np.abs(evidence) > 1e-6
     close_upwards(network.order, network.parent_ptr, network.parent, informed)
     return np.flatnonzero(informed)
+
+
+def test_feedback_within_and_between_entities_is_followed_to_its_least_fixpoint() -> None:
+    for problem in cyclic_problems(12):
+        network = problem.network()
+        assert len(network.feedback)
+        found = BeliefState(network, problem.log_evidence).probability[: problem.roots]
+        np.testing.assert_allclose(found, least_fixpoint_posteriors(problem)[: problem.roots], atol=1e-5)
 
 
 @dataclass(slots=True)
