@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from reasoning.cluster_propagation import Messages, WorkList, tell
 from reasoning.clusters import MOST_TARGETS, Clusters, chain_pairs, gather_pairs
 from reasoning.cores import effect_of
 from reasoning.native import compiled
-from schema.batches import Float64, Int32
+from schema.batches import Float64, Int32, Int64
 
 NOWHERE = -(1 << 62)
 
@@ -44,7 +47,7 @@ def _locate(clusters: Clusters, cause: int, effect: int) -> int:
                 for j in range(2):
                     meets = clusters.source_place[pair, i] == clusters.place[cause] and clusters.effect_rank[pair, j] == clusters.rank[effect]
                     if meets and clusters.rank[effect] >= 0 and clusters.strength[pair, 2 * i + j] > 0.0:
-                        return 4 * pair + 2 * i + j
+                        return int(4 * pair + 2 * i + j)
         pair = clusters.next_in[pair]
     return NOWHERE
 
@@ -59,9 +62,10 @@ def add_links(clusters: Clusters, cause: Int32, effect: Int32, strength: Float64
     if (above == below).any() or are_paired(clusters, above, below) or not take_ranks(clusters, effect):
         return False
     together = np.lexsort((above, below))
-    found = gather_pairs(together, cause, effect, strength, clusters.cluster, clusters.place, clusters.rank, cause.size)
+    found: tuple[NDArray[Any], ...] = gather_pairs(together, cause, effect, strength, clusters.cluster, clusters.place, clusters.rank, cause.size)
     first, last = int(clusters.used[0]), int(clusters.used[0]) + int(np.count_nonzero(found[0] >= 0))
-    for old, new in zip((clusters.source, clusters.effect, clusters.source_place, clusters.effect_rank, clusters.strength), found, strict=True):
+    columns: tuple[NDArray[Any], ...] = (clusters.source, clusters.effect, clusters.source_place, clusters.effect_rank, clusters.strength)
+    for old, new in zip(columns, found, strict=True):
         old[first:last] = new[: last - first]
     chain_pairs(clusters, last)
     return True
@@ -115,7 +119,7 @@ def reaches(clusters: Clusters, start: int, goal: int, mark: Int32) -> bool:
                     if clusters.source_place[pair, i] == place and clusters.strength[pair, 2 * i + j] > 0.0:
                         _see(effect_of(clusters, pair, j), mark, seen)
             pair = clusters.next_out[pair]
-    found = mark[goal] >= 0
+    found = bool(mark[goal] >= 0)
     for x in seen:
         mark[x] = -1
     return found
@@ -146,7 +150,7 @@ def carry_over(old: Clusters, said: Messages, carried: Int32, new: Clusters, mes
 
 
 @compiled
-def _same_pair(old: Clusters, ends: Float64) -> int:
+def _same_pair(old: Clusters, ends: Int64) -> int:
     """The pair whose causes and effects have these numbers, -1 where there is none."""
     if ends[0] < 0 or ends[2] < 0:
         return -1
@@ -160,6 +164,6 @@ def _same_pair(old: Clusters, ends: Float64) -> int:
                 same &= ends[i] == (old.member[old.member_ptr[above] + place] if place >= 0 else NOWHERE)
                 same &= ends[2 + i] == (effect_of(old, pair, i) if rank >= 0 else NOWHERE)
             if same:
-                return pair
+                return int(pair)
         pair = old.next_in[pair]
     return -1

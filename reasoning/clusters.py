@@ -217,7 +217,7 @@ def gather_pairs(
 
 @compiled
 def _fits(seats: Int8, who: int) -> bool:
-    return seats[0] < 0 or seats[0] == who or seats[1] < 0 or seats[1] == who
+    return bool(seats[0] < 0 or seats[0] == who or seats[1] < 0 or seats[1] == who)
 
 
 @compiled
