@@ -233,9 +233,10 @@ def _structure(knowledge: CausalKnowledge, graph: LiveGraph) -> _Structure:
 
 
 def _prior(defect: DefectRule, ref: EntityRef, graph: LiveGraph) -> float:
-    """0 for a defect that an entity without the relation it needs can't have."""
+    """0 for a defect that an entity can't have for the relations it has or lacks."""
     fits = not defect.only_with or graph.relations(source=ref, kind=defect.only_with)
-    return min(defect.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) if fits else 0.0
+    barred = defect.only_without and graph.relations(target=ref, kind=defect.only_without)
+    return min(defect.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) if fits and not barred else 0.0
 
 
 def _offsets(knowledge: CausalKnowledge) -> dict[str, dict[str, int]]:

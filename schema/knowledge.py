@@ -81,7 +81,8 @@ class RemedyRule:
 class DefectRule:
     """A way the kind fails by itself. `raised_by`: change kind -> factor on the prior for changes of the last hour.
 
-    `only_with`: the relation an entity must be the source of to fail so (only who consumes can be a slow consumer); empty for none.
+    `only_with`: the relation an entity must be the source of to fail so (only who consumes can be a slow consumer); `only_without`: the
+    relation it must not be the target of (traffic comes from outside only to those whom nobody inside calls). Empty for none.
     """
 
     name: str
@@ -91,6 +92,7 @@ class DefectRule:
     remedies: tuple[RemedyRule, ...]
     source: str
     only_with: str = ""
+    only_without: str = ""
 
 
 class Toward(StrEnum):

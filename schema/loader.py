@@ -157,7 +157,7 @@ def _condition(name: str, node: _Node) -> ConditionRule:
 
 
 def _defect(name: str, node: _Node) -> DefectRule:
-    fields = node.fields(("summary", "prior_per_hour", "causes", "remedies", "source"), ("raised_by", "only_with"))
+    fields = node.fields(("summary", "prior_per_hour", "causes", "remedies", "source"), ("raised_by", "only_with", "only_without"))
     changes = {kind.value: kind for kind in ChangeKind}
     raised = {}
     for change, factor in fields["raised_by"].items() if "raised_by" in fields else []:
@@ -167,8 +167,8 @@ def _defect(name: str, node: _Node) -> DefectRule:
     remedies = tuple(
         RemedyRule(**{key: each.text() for key, each in remedy.fields(("action", "effect", "risk")).items()}) for remedy in fields["remedies"].elements()
     )
-    only_with = fields["only_with"].one_of("relation", RELATION_KINDS) if "only_with" in fields else ""
-    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), only_with)
+    only = {key: fields[key].one_of("relation", RELATION_KINDS) if key in fields else "" for key in ("only_with", "only_without")}
+    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), **only)
 
 
 def _links(cause: str, node: _Node, kind: str, conditions: Mapping[str, ConditionRule]) -> Iterator[CauseLink]:
