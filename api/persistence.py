@@ -123,6 +123,7 @@ class MemoryKeeper:
         self._pipeline = pipeline
         self._store = store
         self._saving: asyncio.Task[None] | None = None
+        self._next: Memory | None = None
         self._saved = 0
         self._closed = False
         self._troubled = False
@@ -146,10 +147,10 @@ class MemoryKeeper:
         return True
 
     def follow(self, step: Step) -> None:
-        """Begins to save if it is time; one that is still under way is not disturbed."""
+        """Begins to save if it is time; one that is still under way is finished first."""
         at = step.closed.window.end
         turned = any(at in {incident.opened_at, incident.closed_at} for incident in step.incidents)
-        if not self._closed and (turned or not 0 <= at - self._saved < HEARTBEAT) and (self._saving is None or self._saving.done()):
+        if not self._closed and (turned or not 0 <= at - self._saved < HEARTBEAT):
             self._begin()
 
     async def close(self) -> None:
@@ -161,11 +162,17 @@ class MemoryKeeper:
             await asyncio.wait({self._begin()})
 
     def _begin(self) -> asyncio.Task[None]:
-        memory = self._pipeline.memory()
-        self._saved = memory.belief.at
-        self._saving = asyncio.create_task(self._save(memory))
-        self._saving.add_done_callback(_report)
+        self._next = self._pipeline.memory()
+        self._saved = self._next.belief.at
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_what_waits())
+            self._saving.add_done_callback(_report)
         return self._saving
+
+    async def _save_what_waits(self) -> None:
+        while self._next is not None:
+            memory, self._next = self._next, None
+            await self._save(memory)
 
     async def _save(self, memory: Memory) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,35 @@ async def test_what_opens_is_saved_at_once(knowledge: CausalKnowledge, batches: 
     content = await store.load_state(MEMORY)
     assert content is not None
     assert memory_from(content).belief.at == opened[0].opened_at
+
+
+class Slow(MemoryGraphStore):
+    """Keeps a state when told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def save_state(self, name: str, content: bytes) -> None:
+        await self.go_on.wait()
+        await super().save_state(name, content)
+
+
+async def test_what_opens_while_a_save_is_under_way_is_saved_after_it(knowledge: CausalKnowledge, batches: list[Batch]) -> None:
+    store = Slow()
+    runtime = await started(knowledge, store)
+    for batch in batches:
+        await runtime.take(batch)
+        if await store.incidents():
+            break
+    saving = runtime._keeper._saving
+    assert saving is not None
+    assert not saving.done()
+    store.go_on.set()
+    await saving
+    content = await store.load_state(MEMORY)
+    assert content is not None
+    assert memory_from(content).belief.at == (await store.incidents())[0].opened_at
 
 
 class Refusing(MemoryGraphStore):
