@@ -350,8 +350,3 @@ def _by_detector(knowledge: CausalKnowledge) -> dict[tuple[str, str, str], Condi
             if rule.detector:
                 found[kind.kind, rule.detector, rule.attribute if rule.detector in LEVEL_DETECTORS else ""] = rule
     return found
-
-
-def entity_refs(findings: tuple[Finding, ...]) -> list[EntityRef]:
-    """The entities that findings speak of, in order."""
-    return sorted({finding.condition.entity for finding in findings})
