@@ -67,6 +67,12 @@ class CompiledNetwork:
         """The feedback links by name."""
         return tuple((self.names[self.cause[link]], self.names[self.effect[link]]) for link in np.flatnonzero(self.feedback & (self.strength > 0.0)))
 
+    def carried_from(self, earlier: CompiledNetwork) -> Int32:
+        """What each variable was called in an earlier network of the same estate, -1 where it is new: Int32[n]."""
+        if self.names is earlier.names:
+            return np.arange(len(self.names), dtype=np.int32)
+        return np.array([earlier.index.get(name, -1) for name in self.names], np.int32)
+
     def without(self, links: Bool) -> CompiledNetwork:
         """The same estate without some links, bool[k]; what they kept out of a cycle may stay now."""
         return replace(self, strength=np.where(links, 0.0, self.strength)) if links.any() else self

@@ -71,6 +71,17 @@ def test_the_structure_stands_until_the_graph_changes_but_strengths_are_of_the_w
     assert ConditionRef(PODS[0], "cpu_use_high") in compiler.compile({}).index
 
 
+def test_a_variable_is_told_what_it_was_called_before() -> None:
+    graph = estate()
+    compiler = NetworkCompiler(RULES, graph)
+    first = compiler.compile({})
+    assert compiler.compile({}).carried_from(first).tolist() == list(range(len(first.names)))
+    show(graph, [calls(CART, PODS[0])], at=START)
+    later = compiler.compile({})
+    carried = later.carried_from(first)
+    assert [first.names[place] if place >= 0 else None for place in carried] == [name if name.entity != PODS[0] else None for name in later.names]
+
+
 @given(st.permutations([*CHAIN, *(calls(CART, pod) for pod in PODS), calls(ORDERS, FRONT)]))
 def test_the_order_in_which_the_estate_was_seen_leaves_no_trace(relations: list[RelationKey]) -> None:
     reference = compile_network(RULES, estate([*CHAIN, *(calls(CART, pod) for pod in PODS), calls(ORDERS, FRONT)]), {})
