@@ -53,6 +53,7 @@ class Messages(NamedTuple):
 class WorkList(NamedTuple):
     """Clusters to visit, first in first out: ring: Int32[c], waiting: bool[c]; ends: Int64[2], the first's place and how many there are.
 
+    One that is marked as waiting without being on the list is never visited: a shard's neighbours are another's.
     touched: Int32[c], clusters visited in this run, each once.
     """
 
@@ -142,8 +143,17 @@ def sweep(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch,
 @compiled
 def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float) -> tuple[int, int]:
     """Visits the seeds, then whatever moved. Returns how many clusters were visited (`work.touched`), and how many gave up moving others."""
+    touched, gave_up = visit(clusters, messages, work, room, seeds, tolerance, 0)
+    for at in range(touched):
+        messages.visits[work.touched[at]] = 0
+    return touched, gave_up
+
+
+@compiled
+def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int) -> tuple[int, int]:
+    """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on."""
     count = work.ring.size
-    touched = gave_up = 0
+    gave_up = 0
     for cluster in seeds:
         _enqueue(work, cluster)
     while work.ends[1] > 0:
@@ -159,8 +169,6 @@ def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch
         damping = 0.0 if visits <= UNDAMPED else DAMPING if visits <= STUBBORN else MORE_DAMPING if visits <= OSCILLATING else MOST_DAMPING
         gave_up += visits == MOST_VISITS
         renew(clusters, messages, work, room, cluster, damping, tolerance if visits < MOST_VISITS else np.inf)
-    for at in range(touched):
-        messages.visits[work.touched[at]] = 0
     return touched, gave_up
 
 
