@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from graph.change_log import ChangeLog, Touched
 from graph.observed import SECOND, EntityState, Label, RelationState, Traffic
 from graph.sightings import EntitySightings, RelationSightings, Sightings
 from graph.topology import (
@@ -62,7 +63,7 @@ class GraphLimits:
 class LiveGraph:
     """Entities and relations with provenance; `apply` is the one write door. Everything returned is in ascending order.
 
-    `version` moves with the structure, and with how sure it is of a relation.
+    `version` moves with the structure, with how sure it is of a relation, and where something proves older than it was known to be.
     """
 
     def __init__(self, *, limits: GraphLimits | None = None) -> None:
@@ -75,6 +76,7 @@ class LiveGraph:
         self._incoming: dict[EntityRef, set[RelationKey]] = {}
         self._in_order: tuple[list[EntityRef], list[RelationKey]] | None = None
         self._dropped: Counter[str] = Counter()
+        self._log = ChangeLog()
         self._nothing_expires_before = NEVER
         self.version = 0
         self.at = 0
@@ -127,11 +129,14 @@ class LiveGraph:
         changes: list[StructureChange] = []
         for entity in delta.entities:
             self._observe_entity(entity, changes)
-        surer = False
         for relation in delta.relations:
-            surer |= self._observe_relation(relation, changes)
-        self.version += bool(changes) or surer
+            self._observe_relation(relation, changes)
+        self.version += bool(changes) or self._log.newest > self.version
         return tuple(changes)
+
+    def changes_since(self, version: int) -> Touched | None:
+        """What to read again to follow the structure from an earlier version; None: all of it."""
+        return self._log.since(version)
 
     def expire(self, at: int) -> tuple[StructureChange, ...]:
         """Forgets what was not seen for its time to live; an entity takes its relations along."""
@@ -144,6 +149,7 @@ class LiveGraph:
             for key in sorted(self._touching(ref)):
                 self._forget_relation(key, at, changes)
             del self._entities[ref]
+            self._note(ref)
             self._in_order = None
             changes.append(StructureChange(at, StructureEvent.ENTITY_EXPIRED, ref))
         ends = [self._entity_expiry(ref, state) for ref, state in self._entities.items()]
@@ -204,7 +210,7 @@ class LiveGraph:
             self._link(relation.key, state)
         self._in_order = None
         self._nothing_expires_before = 0
-        self.version += 1
+        self._all_changed()
 
     def sightings(self) -> Sightings:
         """What a snapshot leaves out, for `recall`."""
@@ -228,7 +234,7 @@ class LiveGraph:
             if (state := self._relations.get(key)) is not None:
                 last = max(state.last_seen, relation.last_seen)
                 self._relations[key] = RelationState(state.first_seen, last, dict(relation.by_source), relation.floor)
-        self.version += 1
+        self._all_changed()
 
     def service_of(self, ref: EntityRef) -> EntityRef | None:
         """The service an entity belongs to: endpoints, network paths, containers, pods and workloads; None for what is shared."""
@@ -270,25 +276,25 @@ class LiveGraph:
         if moved and known:
             changes.append(StructureChange(seen.time, StructureEvent.ENTITY_CHANGED, seen.ref, detail=describe_change(moved)))
 
-    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> bool:
-        """True when it is surer now that the relation exists."""
+    def _observe_relation(self, seen: RelationObservation, changes: list[StructureChange]) -> None:
         ends = [self._see(end, seen.source, seen.time, changes) for end in (seen.key.source, seen.key.target)]
         state = self._relations.get(seen.key)
         if state is None:
             if None in ends or len(self._relations) >= self._limits.relations:
                 self._dropped["relations_full"] += 1
-                return False
+                return
             state = RelationState(seen.time, seen.time)
             self._link(seen.key, state)
             self._nothing_expires_before = min(self._nothing_expires_before, self._relation_expiry(seen.key, state))
             changes.append(StructureChange(seen.time, StructureEvent.RELATION_APPEARED, seen.key.source, seen.key))
-        before = state.combined
+        before = state.combined, state.first_seen
         state.see(seen.source, seen.time, seen.confidence)
+        if (state.combined, state.first_seen) != before:
+            self._note(seen.key)
         if seen.requests:
             state.traffic = state.traffic or Traffic()
             sums = (seen.requests, seen.errors, round(seen.duration * SECOND))
             state.traffic.add(seen.time // self._limits.window, seen.source, sums, self._limits.statistics_windows)
-        return state.combined != before
 
     def _see(self, ref: EntityRef, source: str, time: int, changes: list[StructureChange]) -> EntityState | None:
         state = self._entities.get(ref)
@@ -302,17 +308,29 @@ class LiveGraph:
             self._in_order = None
             self._nothing_expires_before = min(self._nothing_expires_before, self._entity_expiry(ref, state))
             changes.append(StructureChange(time, StructureEvent.ENTITY_APPEARED, ref))
+            self._note(ref)
+        elif time < state.first_seen:
+            self._note(ref)
         state.see(source, time)
         return state
 
+    def _note(self, what: EntityRef | RelationKey) -> None:
+        self._log.note(self.version + 1, what)
+
+    def _all_changed(self) -> None:
+        self.version += 1
+        self._log.forget(self.version)
+
     def _link(self, key: RelationKey, state: RelationState) -> None:
         self._relations[key] = state
+        self._note(key)
         self._in_order = None
         self._outgoing.setdefault(key.source, set()).add(key)
         self._incoming.setdefault(key.target, set()).add(key)
 
     def _forget_relation(self, key: RelationKey, at: int, changes: list[StructureChange]) -> None:
         del self._relations[key]
+        self._note(key)
         self._in_order = None
         for table, end in ((self._outgoing, key.source), (self._incoming, key.target)):
             table[end].discard(key)
