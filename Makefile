@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: setup demo test test-fast check format lint types layers bench lock clean
+.PHONY: setup demo neo4j test test-fast check format lint types layers bench lock clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,10 @@ $(VENV)/.ready: requirements/development.txt pyproject.toml
 
 demo: setup
 	$(BIN)/whence demo $(ARGS)
+
+# A real Neo4j on this machine; `infra/neo4j/local.py stop` ends it.
+neo4j:
+	@python3 infra/neo4j/local.py start $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
