@@ -10,12 +10,13 @@ Tables over k variables are flat: bit i of a cell's index is the value of the i-
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from reasoning.elimination_order import elimination_order, family_scopes, moves
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
 from schema.batches import Float64, Int32, Int64
@@ -44,23 +45,58 @@ class EliminationPlan:
     step: Int64
     factor_cells: int
     message_cells: int
-    cluster_cells: int
+
+    @property
+    def cluster_cells(self) -> int:
+        """Of all clusters."""
+        return int(np.sum(1 << self.size))
 
 
 def plan_elimination(parent_ptr: Int64, parent: Int32, widest: int, most_cells: int) -> EliminationPlan | None:
     """A min-fill plan, or None where a cluster would have more than `widest` + 1 variables or all more than `most_cells` cells."""
-    return plan_factors(*_scopes(parent_ptr, parent), widest, most_cells)
+    return _plan(*family_scopes(parent_ptr, parent, DIRECT_PARENTS), widest, most_cells)
 
 
-def plan_factors(variables: int, scopes: Sequence[tuple[int, ...]], widest: int, most_cells: int) -> EliminationPlan | None:
+def plan_factors(variables: int, scopes: Sequence[Sequence[int]], widest: int, most_cells: int) -> EliminationPlan | None:
     """A plan for any factors over binary variables, each variable in one of them at least; None as for `plan_elimination`."""
-    order = elimination_order(variables, scopes, widest)
-    if order is None:
+    scope_ptr = np.cumsum([0, *map(len, scopes)], dtype=np.int64)
+    return _plan(variables, scope_ptr, np.array(list(chain.from_iterable(scopes)), np.int64), widest, most_cells)
+
+
+def _plan(variables: int, scope_ptr: Int64, scope: Int64, widest: int, most_cells: int) -> EliminationPlan | None:
+    order, cluster_ptr, cluster = elimination_order(variables, scope_ptr, scope, widest, most_cells)
+    if order.size < variables:
         return None
-    clusters = _clusters(order, scopes)
-    if sum(1 << len(cluster) for cluster in clusters) > most_cells:
-        return None
-    return _layout(order, scopes, clusters)
+    size = np.diff(cluster_ptr)
+    sends = np.flatnonzero(size > 1)
+    place = np.empty(variables, np.int64)
+    place[order] = np.arange(variables)
+    owner = np.concatenate((np.minimum.reduceat(place[scope], scope_ptr[:-1]), place[cluster[cluster_ptr[sends] + 1]]))
+    table_ptr = _offsets(np.concatenate((1 << np.diff(scope_ptr), 1 << (size - 1))))
+    factors = scope_ptr.size - 1
+    message_at = table_ptr[factors:-1]
+    by_owner = np.argsort(owner, kind="stable")
+    heard = np.ones(cluster.size, np.bool_)
+    heard[cluster_ptr[:-1]] = False
+    scope_ptr, scope = np.concatenate((scope_ptr, scope_ptr[-1] + np.cumsum(size[sends] - 1))), np.concatenate((scope, cluster[heard]))
+    step_ptr = _offsets(size[owner])
+    return EliminationPlan(
+        eliminated=order,
+        size=size,
+        cluster_at=_offsets(1 << size)[:-1],
+        message_at=message_at,
+        input_ptr=_offsets(np.bincount(owner, minlength=variables)),
+        input_at=np.concatenate((table_ptr[:factors], message_at[sends]))[by_owner],
+        input_from=np.concatenate((np.full(factors, -1), sends))[by_owner],
+        step_ptr=step_ptr[:-1][by_owner],
+        step=moves(scope_ptr, scope, owner, step_ptr, cluster_ptr, cluster),
+        factor_cells=int(table_ptr[factors]),
+        message_cells=int(table_ptr[-1] - table_ptr[factors]),
+    )
+
+
+def _offsets(sizes: Int64) -> Int64:
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
 
 
 def marginals(plan: EliminationPlan, leak: Float64, parent_ptr: Int64, strength: Float64, log_evidence: Float64) -> tuple[Float64, float]:
@@ -96,79 +132,6 @@ def solve(plan: EliminationPlan, tables: Float64, variables: int) -> tuple[Float
     return odds, log_normaliser
 
 
-def elimination_order(variables: int, scopes: Sequence[Sequence[int]], widest: int) -> list[int] | None:
-    """Min-fill order (ties: fewest neighbours, lowest variable); None when a variable would have more than `widest` neighbours."""
-    near = [0] * variables  # neighbours as bits
-    for scope in scopes:
-        bits = sum(1 << v for v in scope)
-        for v in scope:
-            near[v] |= bits & ~(1 << v)
-    cost = [_fill(near, v, widest) for v in range(variables)]
-    heap = [(*cost[v], v) for v in range(variables)]
-    heapq.heapify(heap)
-    gone = [False] * variables
-    order: list[int] = []
-    while heap:
-        fill, degree, v = heapq.heappop(heap)
-        if gone[v] or (fill, degree) != cost[v]:
-            continue
-        if degree > widest:
-            return None
-        gone[v] = True
-        order.append(v)
-        for u in _bits(_remove(near, v)):
-            cost[u] = _fill(near, u, widest)
-            heapq.heappush(heap, (*cost[u], u))
-    return order
-
-
-def _fill(near: Sequence[int], v: int, widest: int) -> tuple[int, int]:
-    """How many pairs of v's neighbours are no neighbours yet, and how many neighbours there are."""
-    around = near[v]
-    degree = around.bit_count()
-    if degree > widest:
-        return 1 << 30, degree  # never eliminated as it stands: its fill does not matter
-    return sum(degree - 1 - (near[u] & around).bit_count() for u in _bits(around)) // 2, degree
-
-
-def _remove(near: list[int], v: int) -> int:
-    """Joins v's neighbours to each other and takes v away; returns those whose fill may have changed, as bits."""
-    around = near[v]
-    touched = around
-    mask = ~(1 << v)
-    for u in _bits(around):
-        missing = around & ~near[u] & ~(1 << u)
-        for w in _bits(missing >> u << u):
-            touched |= near[u] & near[w]
-        near[u] = (near[u] | missing) & mask
-    near[v] = 0
-    return touched & mask
-
-
-def _bits(bits: int) -> list[int]:
-    found = []
-    while bits:
-        low = bits & -bits
-        found.append(low.bit_length() - 1)
-        bits ^= low
-    return found
-
-
-def _scopes(parent_ptr: Int64, parent: Int32) -> tuple[int, list[tuple[int, ...]]]:
-    """The variables of each factor, in the order in which `fill_factors` writes their tables; auxiliaries follow the variables."""
-    count, scopes = parent_ptr.size - 1, []
-    starts, parents = parent_ptr.tolist(), parent.tolist()
-    for x in range(parent_ptr.size - 1):
-        own = parents[starts[x] : starts[x + 1]]
-        if len(own) <= DIRECT_PARENTS:
-            scopes.append((x, *own))
-            continue
-        scopes.append((x, count))
-        scopes.extend((u, count) for u in own)
-        count += 1
-    return count, scopes
-
-
 @compiled
 def fill_factors(leak: Float64, parent_ptr: Int64, strength: Float64, off: Float64, on: Float64, tables: Float64) -> None:
     """Writes the factors' tables one after the other. off, on: Float64[n], the evidence's weight on 0 and 1."""
@@ -191,67 +154,6 @@ def fill_factors(leak: Float64, parent_ptr: Int64, strength: Float64, off: Float
         for link in range(first, last):
             tables[at], tables[at + 1], tables[at + 2], tables[at + 3] = 1.0, 1.0 - strength[link], 1.0, 1.0
             at += 4
-
-
-def _clusters(order: Sequence[int], scopes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """The variables of each bucket, the eliminated one first, the others in the order of their own elimination."""
-    position = {v: place for place, v in enumerate(order)}
-    members: list[set[int]] = [{v} for v in order]
-    for scope in scopes:
-        members[min(position[v] for v in scope)].update(scope)
-    clusters = []
-    for v, inside in zip(order, members, strict=True):
-        cluster = sorted(inside, key=position.__getitem__)
-        clusters.append(cluster)
-        if len(cluster) > 1:
-            members[position[cluster[1]]].update(inside - {v})
-    return clusters
-
-
-def _layout(order: Sequence[int], scopes: Sequence[tuple[int, ...]], clusters: Sequence[list[int]]) -> EliminationPlan:
-    position = {v: place for place, v in enumerate(order)}
-    inputs: list[list[tuple[int, int, Sequence[int]]]] = [[] for _ in order]
-    at = 0
-    for scope in scopes:
-        inputs[min(position[v] for v in scope)].append((at, -1, scope))
-        at += 1 << len(scope)
-    factor_cells, message_at = at, []
-    for bucket, cluster in enumerate(clusters):
-        message_at.append(at)
-        if len(cluster) > 1:
-            inputs[position[cluster[1]]].append((at, bucket, cluster[1:]))
-        at += 1 << (len(cluster) - 1)
-    sizes = [len(cluster) for cluster in clusters]
-    flat = [each for group in inputs for each in group]
-    steps = [_steps(scope, clusters[bucket]) for bucket, group in enumerate(inputs) for _, _, scope in group]
-    return EliminationPlan(
-        eliminated=np.array(order, np.int64),
-        size=np.array(sizes, np.int64),
-        cluster_at=_offsets([1 << size for size in sizes])[:-1],
-        message_at=np.array(message_at, np.int64),
-        input_ptr=_offsets([len(group) for group in inputs]),
-        input_at=np.array([start for start, _, _ in flat], np.int64),
-        input_from=np.array([source for _, source, _ in flat], np.int64),
-        step_ptr=_offsets([len(step) for step in steps])[:-1],
-        step=np.array([value for step in steps for value in step], np.int64),
-        factor_cells=factor_cells,
-        message_cells=at - factor_cells,
-        cluster_cells=sum(1 << size for size in sizes),
-    )
-
-
-def _steps(scope: Sequence[int], cluster: Sequence[int]) -> list[int]:
-    """For t = 0, 1, ...: the move of the table's index when bit t of the cell's index turns on and all lower bits turn off."""
-    weight = {v: 1 << place for place, v in enumerate(scope)}
-    steps, lower = [], 0
-    for v in cluster:
-        steps.append(weight.get(v, 0) - lower)
-        lower += weight.get(v, 0)
-    return steps
-
-
-def _offsets(sizes: Sequence[int]) -> Int64:
-    return np.concatenate(([0], np.cumsum(np.array(sizes, np.int64)))).astype(np.int64)
 
 
 @compiled

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.elimination import elimination_order, marginals, plan_elimination
+from reasoning.elimination import marginals, plan_elimination, plan_factors
+from reasoning.elimination_order import elimination_order
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.network import CausalNetwork, causal_network
 from schema.batches import Float64
@@ -65,8 +67,37 @@ def test_a_large_family_does_not_join_its_causes() -> None:
 
 def test_what_is_too_wide_has_no_plan() -> None:
     grid = [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (0, 3), (3, 6), (1, 4), (4, 7), (2, 5), (5, 8)]
-    assert elimination_order(9, grid, 3) is not None
-    assert elimination_order(9, grid, 2) is None
+    assert plan_factors(9, grid, 3, 1 << 12) is not None
+    assert plan_factors(9, grid, 2, 1 << 12) is None
+    assert plan_factors(9, grid, 3, 60) is None
+
+
+@given(st.integers(1, 14), st.data())
+def test_the_order_is_that_of_fewest_new_edges(variables: int, data: st.DataObject) -> None:
+    scopes = [[v] for v in range(variables)]
+    scopes += data.draw(st.lists(st.lists(st.integers(0, variables - 1), min_size=2, max_size=4, unique=True), max_size=24)) if variables > 1 else []
+    scope_ptr, scope = np.cumsum([0, *map(len, scopes)], dtype=np.int64), np.array([v for scope in scopes for v in scope], np.int64)
+    order, cluster_ptr, cluster = elimination_order(variables, scope_ptr, scope, variables, 1 << 40)
+    wanted = _min_fill(variables, scopes)
+    assert [(v, *sorted(rest, key=order.tolist().index)) for v, rest in wanted] == [
+        tuple(cluster[first:last].tolist()) for first, last in pairwise(cluster_ptr)
+    ]
+    widest = max(len(rest) for _, rest in wanted)
+    assert elimination_order(variables, scope_ptr, scope, widest, 1 << 40)[0].size == variables
+    assert not widest or elimination_order(variables, scope_ptr, scope, widest - 1, 1 << 40)[0].size == 0
+
+
+def _min_fill(variables: int, scopes: list[list[int]]) -> list[tuple[int, set[int]]]:
+    """Each variable in turn with its neighbours at the time, all looked at anew for every step."""
+    near: dict[int, set[int]] = {v: {u for scope in scopes if v in scope for u in scope} - {v} for v in range(variables)}
+    order = []
+    while near:
+        v = min(near, key=lambda v: (sum(b not in near[a] for a in near[v] for b in near[v] if a < b), len(near[v]), v))
+        around = near.pop(v)
+        order.append((v, around))
+        for u in around:
+            near[u] = (near[u] | around) - {u, v}
+    return order
 
 
 def test_evidence_no_world_agrees_with_names_its_variables() -> None:
