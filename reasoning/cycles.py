@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reasoning.native import compiled
-from reasoning.network import Bool
+from reasoning.network import Bool, grouped
 from schema.batches import Float64, Int32, Int64
 
 
@@ -20,8 +20,17 @@ def feedback_links(variables: int, cause: Int32, effect: Int32, strength: Float6
     closes a cycle with those taken before. So the strongest ways an effect travels stay, and no link is lost without need. In
     tenths, as strengths follow traffic and plans the choice: what hardly changes should not change it.
     """
+    return feedback_among(links_on_cycles(variables, cause, effect), variables, cause, effect, strength)
+
+
+def links_on_cycles(variables: int, cause: Int32, effect: Int32) -> Int64:
+    """The links within strongly connected components."""
     component = components(variables, cause, effect)
-    inside = np.flatnonzero(component[cause] == component[effect])
+    return np.flatnonzero(component[cause] == component[effect])
+
+
+def feedback_among(inside: Int64, variables: int, cause: Int32, effect: Int32, strength: Float64) -> Bool:
+    """As `feedback_links`, once the links on cycles are known."""
     feedback = np.zeros(cause.size, np.bool_)
     if inside.size:
         inside = inside[np.argsort(-tenths(strength[inside]), kind="stable")]
@@ -36,8 +45,7 @@ def tenths(strength: Float64) -> Float64:
 
 def components(variables: int, cause: Int32, effect: Int32) -> Int64:
     """The strongly connected component of each variable, Int64[n] (Tarjan 1972)."""
-    by_cause = np.argsort(cause, kind="stable")
-    start = np.concatenate(([0], np.cumsum(np.bincount(cause, minlength=variables)))).astype(np.int64)
+    start, by_cause = grouped(cause, variables)
     return _components(start, effect[by_cause])
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from graph.live import LiveGraph
 from graph.topology import EntityObservation, RelationKey, RelationObservation, TopologyDelta
-from reasoning.compile import CompiledNetwork, Name, compile_network
+from reasoning.compile import CompiledNetwork, compile_network
 from reasoning.inference import posteriors
 from reasoning.intervention import forced_probabilities
+from reasoning.layout import Name
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, WorkedExample
 from schema.verdicts import ConditionRef, DefectRef

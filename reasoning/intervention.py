@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reasoning.compile import CompiledNetwork, Name
+from reasoning.compile import CompiledNetwork
 from reasoning.counterfactual import counterfactual
 from reasoning.errors import UnknownVariableError
 from reasoning.inference import Posteriors, close_over_causes, posteriors
+from reasoning.layout import Name
 from reasoning.monte_carlo import blast_radius
 from reasoning.network import CausalNetwork, descendants, forced
 from reasoning.regions import MOST_UNCUT

@@ -6,7 +6,7 @@ P(x = 0 | parents) = (1 - leak) * product over the links i of (1 - strength_i) *
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,8 +97,7 @@ def network_of(
     back = back.only(back.strength > 0.0)
     cause, effect, strength = _merged(leak.size, cause, effect, strength)
     parent_ptr = _starts(effect, leak.size)
-    child_link = np.lexsort((effect, cause)).astype(np.int64)
-    child_ptr = _starts(cause, leak.size)
+    child_ptr, child_link = grouped(cause, leak.size)
     order = topological_order(parent_ptr, child_ptr, child_link, effect)
     if order.size < leak.size:
         missing = np.setdiff1d(np.arange(leak.size), order)
@@ -123,11 +122,37 @@ def network_of(
     return CausalNetwork(leak, parent_ptr, cause, strength, effect, child_ptr, child_link, *marks, back)
 
 
+def with_values(last: CausalNetwork, leak: Float64, strength: Float64, feedback: FeedbackLinks) -> CausalNetwork:
+    """A network of the same links under other leaks and strengths, Float64[m], none 0. Raises InvalidNetworkError: NaN or no probabilities."""
+    _check(leak, last.parent, last.effect, strength, last.cluster, last.is_defect)
+    _check(leak, feedback.cause, feedback.effect, feedback.strength, last.cluster, last.is_defect)
+    found = replace(last, leak=leak.copy(), strength=strength.copy(), feedback=feedback)
+    for part in (found.leak, found.strength, feedback.cause, feedback.effect, feedback.strength):
+        part.setflags(write=False)
+    return found
+
+
 def causal_network(leak: Float64, links: Sequence[tuple[int, int, float]]) -> CausalNetwork:
     """A network from (parent, child, strength) links in any order, each variable an entity of its own. Raises InvalidNetworkError."""
     ends = np.array([link[:2] for link in links], np.int32).reshape(-1, 2)
     strength = np.array([link[2] for link in links], np.float64)
     return network_of(leak, ends[:, 0], ends[:, 1], strength, np.arange(leak.size, dtype=np.int32), np.zeros(leak.size, np.bool_))
+
+
+@compiled
+def grouped(owner: Int32, owners: int) -> tuple[Int64, Int64]:
+    """What belongs to each owner, in ascending order: ptr: Int64[owners + 1] into order: Int64[m]."""
+    ptr = np.zeros(owners + 1, np.int64)
+    for each in owner:
+        ptr[each + 1] += 1
+    for each in range(owners):
+        ptr[each + 1] += ptr[each]
+    at = ptr[:-1].copy()
+    order = np.empty(owner.size, np.int64)
+    for item in range(owner.size):
+        order[at[owner[item]]] = item
+        at[owner[item]] += 1
+    return ptr, order
 
 
 @compiled

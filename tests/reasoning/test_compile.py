@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.live import LiveGraph
-from graph.topology import RelationKey
-from reasoning.compile import HOUR, LARGEST_PRIOR, CompiledNetwork, Name, NetworkCompiler, compile_network, naming
+from graph.live import MINUTE, LiveGraph
+from graph.topology import EntityObservation, RelationKey, RelationObservation, TopologyDelta
+from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, compile_network, naming
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.inference import posteriors
+from reasoning.layout import LARGEST_PRIOR, Name
 from schema.identity import EntityRef
+from schema.knowledge import CausalKnowledge, DefectRule, PropagationRule, Toward
+from schema.strength import constant
 from schema.verdicts import ConditionRef, DefectRef
 from schema.windows import Change, ChangeKind
-from tests.reasoning.estates import CART, CHAIN, FRONT, ORDERS, ORDERS_DB, PODS, SLOW_QUERY, START, calls, estate, knowledge, latency, show
+from tests.reasoning.estates import CART, CHAIN, FRONT, ORDERS, ORDERS_DB, PODS, SECOND, SLOW_QUERY, START, calls, estate, knowledge, latency, show
 
 RULES = knowledge()
 
@@ -131,3 +136,106 @@ def test_findings_no_world_agrees_with_are_named() -> None:
     compiled = compile_network(RULES, estate(), {})
     with pytest.raises(InconsistentEvidenceError, match="latency_high of service:c/shop/front"), naming(compiled):
         raise InconsistentEvidenceError([compiled.index[latency(FRONT)]])
+
+
+@dataclass(slots=True)
+class _Edits:
+    """Random life of a small estate: entities and relations come, go, prove older or surer; traffic and changes come and go."""
+
+    graph: LiveGraph
+    random: np.random.Generator
+    live: dict[RelationKey, dict[str, float]]
+    changes: list[Change]
+    at: int = START
+
+    def happen(self, what: int) -> None:
+        random = self.random
+        if what <= 2:
+            source, kind, target = EVERYTHING[random.integers(len(EVERYTHING))]
+            key = RelationKey(source, kind, target)
+            self._see(key, self.at + int(random.choice([-HOUR, 0, 0, 400 * SECOND])), float(random.choice([0.5, 0.9])))
+        elif what == 3:
+            self.at += 16 * MINUTE * int(random.choice([1, 100]))
+            self.graph.expire(self.at)
+        elif what == 4:
+            known = [relation.key for relation in self.graph.relations()]
+            self.live = {key: {"share_of_latency_excess": float(random.choice([0.1, 0.8]))} for key in known if random.random() < 0.7}
+        elif what == 5:
+            entity = self.graph.intern(EVERYTHING[random.integers(len(EVERYTHING))][0])
+            self.changes.append(Change(self.at - int(random.integers(HOUR)), entity, ChangeKind.DEPLOY, ""))
+        elif what == 6:
+            self.graph.restore(self.graph.snapshot())
+        else:
+            key = RelationKey(*EVERYTHING[random.integers(len(EVERYTHING))])
+            self.graph.apply(TopologyDelta(self.at, (EntityObservation(key.target, "test", self.at - int(random.integers(HOUR)), {}),), ()))
+
+    def _see(self, key: RelationKey, time: int, confidence: float) -> None:
+        self.graph.apply(TopologyDelta(self.at, (), (RelationObservation(key, f"test {confidence}", time, confidence),)))
+
+
+SERVICES = (FRONT, CART, ORDERS)
+EVERYTHING = [
+    *((one, kind, other) for one in SERVICES for other in SERVICES for kind in ("calls", "mirrors")),
+    *((one, "queries", ORDERS_DB) for one in SERVICES),
+    *((one, "runs_on", pod) for one in SERVICES for pod in PODS),
+    (EntityRef("teapot", "", "", "t"), "calls", FRONT),
+    (FRONT, "calls", EntityRef("teapot", "", "", "t")),
+]
+
+
+def mirrored() -> CausalKnowledge:
+    """Two relations may carry the same effect; some defects depend on what relations there are; a cause may be a defect elsewhere."""
+    rules = knowledge()
+    mirrors = PropagationRule("mirrors", Toward.SOURCE, "service", "latency_high", "service", "latency_high", constant(0.2))
+    service = rules.kinds["service"]
+    defects = {
+        **service.defects,
+        "flooded": DefectRule("flooded", "", 0.01, {}, (), "test", only_without="calls"),
+        "greedy": DefectRule("greedy", "", 0.01, {"deploy": 3.0}, (), "test", only_with="queries"),
+    }
+    return replace(rules, kinds={**rules.kinds, "service": replace(service, defects=defects)}, propagation=(*rules.propagation, mirrors))
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 7), min_size=1, max_size=25))
+@settings(max_examples=150)
+def test_what_was_followed_change_by_change_is_what_is_read_at_once(seed: int, steps: list[int]) -> None:
+    rules = mirrored()
+    life = _Edits(LiveGraph(), np.random.default_rng(seed), {}, [])
+    compiler = NetworkCompiler(rules, life.graph)
+    last = compiler.compile({})
+    for step in steps:
+        life.happen(step)
+        found, anew = compiler.compile(life.live, life.changes), compile_network(rules, life.graph, life.live, life.changes)
+        assert found.names == anew.names
+        for name in ("leak", "cluster", "is_defect", "cause", "effect", "strength", "since", "feedback", "entity"):
+            assert getattr(found, name).tobytes() == getattr(anew, name).tobytes(), name
+        for name in ("parent_ptr", "parent", "strength", "effect", "child_ptr", "child_link", "order", "leak", "cluster"):
+            assert getattr(found.network, name).tobytes() == getattr(anew.network, name).tobytes(), name
+        assert [found.index[name] for name in found.names] == list(range(len(found.names)))
+        carried = found.carried_from(last)
+        assert [last.names[place] if place >= 0 else None for place in carried] == [name if name in last.index else None for name in found.names]
+        last = found
+
+
+def test_what_did_not_change_is_the_same_object() -> None:
+    graph = estate()
+    compiler = NetworkCompiler(RULES, graph)
+    live = {calls(FRONT, CART): {"share_of_latency_excess": 0.5}}
+    first = compiler.compile(live)
+    again = compiler.compile({key: dict(values) for key, values in live.items()})
+    assert all(getattr(again, name) is getattr(first, name) for name in ("names", "leak", "cause", "effect", "strength", "cluster", "since"))
+    assert again.network.child_link is first.network.child_link
+    show(graph, CHAIN[:1], at=START, confidence=0.2)
+    assert compiler.compile(live).names is first.names
+    show(graph, [calls(FRONT, ORDERS)], at=START)
+    assert compiler.compile(live).names is first.names
+
+
+def test_arrays_handed_out_stay_as_they_were() -> None:
+    graph = estate()
+    compiler = NetworkCompiler(RULES, graph)
+    first = compiler.compile({})
+    before = first.strength.copy(), first.since.copy(), first.leak.copy()
+    show(graph, CHAIN, at=START - HOUR, confidence=0.2)
+    compiler.compile({key: {"share_of_latency_excess": 0.9} for key in CHAIN})
+    assert all((old == now).all() for old, now in zip(before, (first.strength, first.since, first.leak), strict=True))
