@@ -5,40 +5,42 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graph.memory_store import MemoryGraphStore
+from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureEvent
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from tests.neo4j_server import Neo4jServer, empty
 
-# Persistent implementations: a directory in, a store on it out. Opening a second one on the same directory is a restart.
-STORES: dict[str, Callable[[Path], GraphStore]] = {"sqlite": lambda directory: SqliteGraphStore(directory / "whence.db")}
+MS = 1_000_000  # stores may keep times to the millisecond
 
 REFS = [
     EntityRef(kind, "c", "shop", name)
     for kind, name in (("service", "cart"), ("service", "Checkout"), ("database", "db/örders"), ("endpoint", "cart GET /cart"), ("cache", "it's"))
 ]
-TIMES = st.integers(0, 40)
+TIMES = st.integers(0, 40).map(lambda time: time * MS)
+LENGTHS = st.integers(0, 10).map(lambda time: time * MS)
 SOURCES = st.sampled_from([("a",), ("b",), ("a", "b")])
 ENTITIES = st.builds(
     lambda ref, version, sources, first, length: Entity(ref, {"service.version": version} if version else {}, sources, first, first + length),
-    st.sampled_from(REFS), st.sampled_from(["", "1", "2"]), SOURCES, TIMES, st.integers(0, 10),
+    st.sampled_from(REFS), st.sampled_from(["", "1", "2"]), SOURCES, TIMES, LENGTHS,
 )  # fmt: skip
 KEYS = st.builds(RelationKey, st.sampled_from(REFS), st.sampled_from(["calls", "queries"]), st.sampled_from(REFS))
 STATISTICS = st.none() | st.builds(RelationStatistics, st.just(60.0), st.integers(0, 9), st.integers(0, 9), st.floats(0, 9))
 RELATIONS = st.builds(
     lambda key, sources, confidence, first, length, statistics: Relation(key, sources, confidence, first, first + length, statistics),
-    KEYS, SOURCES, st.floats(0, 1), TIMES, st.integers(0, 10), STATISTICS,
+    KEYS, SOURCES, st.floats(0, 1), TIMES, LENGTHS, STATISTICS,
 )  # fmt: skip
 INCIDENTS = st.builds(
     lambda name, ref, state, opened, symptoms: Incident(
@@ -58,22 +60,26 @@ def write(verb: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Wr
     return st.builds(lambda *values: Write(verb, values), *arguments)
 
 
-def several(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    return st.lists(values, max_size=4)
+def several(values: st.SearchStrategy[Any], name: Callable[[Any], Any], least: int = 0, most: int = 4) -> st.SearchStrategy[list[Any]]:
+    """Each thing once, as a call must name them."""
+    return st.lists(values, min_size=least, max_size=most, unique_by=name)
 
 
+ENTITY_WRITES = write("upsert_entities", several(ENTITIES, lambda entity: entity.ref, 1, 5))
+RELATION_WRITES = write("upsert_relations", several(RELATIONS, lambda relation: relation.key, 1, 5))
+REF_LISTS, KEY_LISTS = several(st.sampled_from(REFS), str), several(KEYS, str)
 WRITES = st.one_of(
-    write("upsert_entities", st.lists(ENTITIES, min_size=1, max_size=5)),
-    write("upsert_entities", st.lists(ENTITIES, min_size=1, max_size=5)),
-    write("upsert_relations", st.lists(RELATIONS, min_size=1, max_size=5)),
-    write("upsert_relations", st.lists(RELATIONS, min_size=1, max_size=5)),
-    write("touch", several(st.sampled_from(REFS)), several(KEYS), TIMES),
-    write("expire", st.lists(st.sampled_from(REFS), min_size=1, max_size=3), several(KEYS), TIMES),
-    write("save_incidents", several(INCIDENTS)),
+    ENTITY_WRITES,
+    ENTITY_WRITES,
+    RELATION_WRITES,
+    RELATION_WRITES,
+    write("touch", REF_LISTS, KEY_LISTS, TIMES),
+    write("expire", several(st.sampled_from(REFS), str, 1, 3), KEY_LISTS, TIMES),
+    write("save_incidents", several(INCIDENTS, lambda incident: incident.id)),
     write("save_state", st.sampled_from("pq"), st.binary(max_size=4)),
     write("restart"),
 )
-EVERYBODY = Write("upsert_entities", ([Entity(ref, {}, ("a",), 5, 5) for ref in REFS],))
+EVERYBODY = Write("upsert_entities", ([Entity(ref, {}, ("a",), 5 * MS, 5 * MS) for ref in REFS],))
 
 
 async def perform(store: GraphStore, each: Write) -> str:
@@ -86,9 +92,9 @@ async def perform(store: GraphStore, each: Write) -> str:
 
 async def everything(store: GraphStore) -> dict[str, Any]:
     """Every answer the store can give about the little world of this test."""
-    found: dict[str, Any] = {f"snapshot {at}": await store.snapshot(at) for at in (None, *range(0, 52, 3))}
+    found: dict[str, Any] = {f"snapshot {at}": await store.snapshot(at) for at in (None, *range(-1, 52 * MS, 3 * MS))}
     for ref in REFS:
-        for at in (None, 10, 25):
+        for at in (None, 10 * MS, 25 * MS + 1):
             found[f"get {ref} {at}"] = await store.get(ref, at)
             for depth in (0, 1, 2, 5):
                 found[f"neighbours {ref} {depth} {at}"] = await store.neighbours(ref, depth, at)
@@ -96,38 +102,50 @@ async def everything(store: GraphStore) -> dict[str, Any]:
     found["find"] = [
         list(await store.find(kind, text, 3, after)) for kind in (None, "service") for text in ("", "cart", "ÖRD", "it's") for after in (None, REFS[0])
     ]
-    found["changes"] = [list(await store.changes(since, until)) for since, until in ((-1, None), (10, 30))]
+    found["changes"] = [list(await store.changes(since, until)) for since, until in ((-1, None), (10 * MS, 30 * MS))]
     found["incidents"] = [list(await store.incidents(state, 2)) for state in (None, *IncidentState)]
     found["state"] = [await store.load_state(name) for name in "pq"]
     return found
 
 
+async def check_against_the_oracle(opened: Callable[[], GraphStore], writes: Sequence[Write]) -> None:
+    """`opened`: a store on what the one before it left; opening it again is a restart."""
+    oracle, store = MemoryGraphStore(), opened()
+    await store.ensure_schema()
+    try:
+        for each in writes:
+            if each.verb == "restart":
+                await store.close()
+                store = opened()
+                await store.ensure_schema()
+            else:
+                assert await perform(store, each) == await perform(oracle, each)
+        answers, expected = await everything(store), await everything(oracle)
+        assert {key: answer for key, answer in answers.items() if answer != expected[key]} == {}
+    finally:
+        await store.close()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STORES)
 @settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.lists(WRITES, max_size=12))
-def test_a_store_answers_like_the_oracle(name: str, full: bool, writes: list[Write]) -> None:
-    async def compare() -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            oracle, store = MemoryGraphStore(), STORES[name](Path(directory))
-            await store.ensure_schema()
-            for each in ([EVERYBODY] if full else []) + writes:
-                if each.verb == "restart":
-                    await store.close()
-                    store = STORES[name](Path(directory))
-                    await store.ensure_schema()
-                else:
-                    assert await perform(store, each) == await perform(oracle, each)
-            try:
-                answers, expected = await everything(store), await everything(oracle)
-                assert {key: answer for key, answer in answers.items() if answer != expected[key]} == {}
-            finally:
-                await store.close()
-
-    asyncio.run(compare())
+def test_sqlite_answers_like_the_oracle(full: bool, writes: list[Write]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(check_against_the_oracle(lambda: SqliteGraphStore(Path(directory) / "whence.db"), [EVERYBODY] * full + writes))
 
 
-@pytest.mark.parametrize("at", [0, 7, 20, 33])
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(full=st.booleans(), writes=st.lists(WRITES, max_size=12))
+def test_neo4j_answers_like_the_oracle(neo4j_server: Neo4jServer, full: bool, writes: list[Write]) -> None:
+    async def check() -> None:
+        await empty(neo4j_server.address)
+        await check_against_the_oracle(lambda: Neo4jGraphStore(neo4j_server.address), [EVERYBODY] * full + writes)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("at", [0, 7 * MS, 20 * MS, 33 * MS])
 @settings(max_examples=100, deadline=None)
 @given(writes=st.lists(WRITES.filter(lambda each: each.verb != "restart"), max_size=12))
 def test_the_oracle_itself_reads_the_past_without_doubles_or_loose_ends(at: int, writes: list[Write]) -> None:

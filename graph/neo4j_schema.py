@@ -1,0 +1,71 @@
+"""What a Neo4j database must be and have before the store uses it: a server new enough, our layout, and nobody else's nodes under our labels."""
+
+from __future__ import annotations
+
+import re
+
+from neo4j import AsyncManagedTransaction, AsyncSession
+
+from graph.store import StoreUnavailableError, StoreVersionError
+
+LAYOUT = 1
+OLDEST = (5, 26)
+LABELS = ("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState")
+# Idempotent, and run at every start: what was dropped by hand comes back.
+SCHEMA = (
+    "CREATE CONSTRAINT whence_entity IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT whence_gone IF NOT EXISTS FOR (n:Gone) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT whence_incident IF NOT EXISTS FOR (n:Incident) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT whence_saved_state IF NOT EXISTS FOR (n:SavedState) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT whence_layout IF NOT EXISTS FOR (n:WhenceLayout) REQUIRE n.name IS UNIQUE",
+    "CREATE INDEX whence_entity_version IF NOT EXISTS FOR (n:EntityVersion) ON (n.id, n.opened)",
+    "CREATE INDEX whence_relation_version IF NOT EXISTS FOR (n:RelationVersion) ON (n.source, n.kind, n.target)",
+    "CREATE INDEX whence_relation_version_source IF NOT EXISTS FOR (n:RelationVersion) ON (n.source, n.opened)",
+    "CREATE INDEX whence_relation_version_target IF NOT EXISTS FOR (n:RelationVersion) ON (n.target, n.opened)",
+    "CREATE INDEX whence_structure_change IF NOT EXISTS FOR (n:StructureChange) ON (n.at)",
+    "CREATE INDEX whence_incident_opened IF NOT EXISTS FOR (n:Incident) ON (n.opened_at)",
+)
+WAIT_SECONDS = 300
+
+
+async def ensure(session: AsyncSession) -> None:
+    """Checks the server and the database, and creates what is missing. Raises StoreUnavailableError, StoreVersionError."""
+    version = await session.execute_read(_server_version)
+    if _series(version) < OLDEST:
+        raise StoreUnavailableError(f"The server is Neo4j {version}, and Whence needs {OLDEST[0]}.{OLDEST[1]} or later: upgrade it.")
+    layout = await session.execute_read(_layout)
+    if layout is not None and layout > LAYOUT:
+        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {LAYOUT}: upgrade Whence, or choose another database.")
+    if layout is None and (stranger := await session.execute_read(_stranger)) is not None:
+        raise StoreUnavailableError(f"The database holds nodes labelled {stranger} that Whence did not write: choose another database.")
+    for statement in SCHEMA:
+        await session.execute_write(_run, statement)
+    await session.execute_write(_run, f"CALL db.awaitIndexes({WAIT_SECONDS})")
+    await session.execute_write(_run, f"MERGE (n:WhenceLayout {{name: 'whence'}}) SET n.number = {LAYOUT}")
+
+
+async def _run(transaction: AsyncManagedTransaction, statement: str) -> None:
+    await (await transaction.run(statement)).consume()
+
+
+async def _server_version(transaction: AsyncManagedTransaction) -> str:
+    found = await transaction.run("CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions[0] AS version")
+    record = await found.single()
+    return str(record["version"]) if record else "of unknown version"
+
+
+def _series(version: str) -> tuple[int, ...]:
+    """5.26.30: (5, 26)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+async def _layout(transaction: AsyncManagedTransaction) -> int | None:
+    record = await (await transaction.run("MATCH (n:WhenceLayout {name: 'whence'}) RETURN n.number AS number")).single()
+    return int(record["number"]) if record else None
+
+
+async def _stranger(transaction: AsyncManagedTransaction) -> str | None:
+    for label in LABELS:
+        if await (await transaction.run(f"MATCH (n:{label}) RETURN 1 AS one LIMIT 1")).single() is not None:
+            return f":{label}"
+    return None
