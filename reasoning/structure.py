@@ -113,7 +113,7 @@ class Structure:
 
     def strengths(self, live: LiveStrengths) -> Float64:
         """The strength of each link, Float64[k]; the same array as before where nothing moved. Evaluated are relations whose values changed."""
-        changed = [*self._stale, *_changed_values(self._live, live)]
+        changed = dict.fromkeys((*(key for key in self._stale if key in live), *_changed_values(self._live, live)))
         self._live, self._stale = live, set()
         moved = [self._evaluate(slot, live.get(key)) for key in changed if (slot := self._slots.get(key)) is not None]
         if any(moved) or self._merged is None:
@@ -229,20 +229,24 @@ class Structure:
         """Gives the variables of `refs` their numbers; returns those of the old variables, -1 where they are gone."""
         if before.size == len(self._refs) and (before == np.arange(before.size)).all():
             return np.arange(len(self.names), dtype=np.int32)
-        kinds = [self._kinds[ref.kind] for ref in refs]
-        start = np.concatenate(([0], np.cumsum([kind.leak.size for kind in kinds], dtype=np.int64))).astype(np.int64)
-        carried = carried_over(np.where(before >= 0, self.start[before], -1), np.diff(start))
+        came = np.flatnonzero(before < 0)
+        fresh = [self._kinds[refs[each].kind] for each in came.tolist()]
+        sizes = np.append(np.diff(self.start), 0)[before]
+        sizes[came] = [kind.leak.size for kind in fresh]
+        entity = np.append(self.entity, -1)[before]
+        entity[came] = self._ids([refs[each] for each in came.tolist()])
+        carried = carried_over(np.where(before >= 0, self.start[before], -1), sizes)
         stays, blank = np.flatnonzero(carried >= 0), np.flatnonzero(carried < 0)
         leak, is_defect = np.empty(carried.size), np.empty(carried.size, np.bool_)
         leak[stays], is_defect[stays] = self.leak[carried[stays]], self.is_defect[carried[stays]]
         if blank.size:
-            fresh = [kinds[each] for each in np.flatnonzero(before < 0).tolist()]
             leak[blank] = np.concatenate([kind.leak for kind in fresh])
             is_defect[blank] = np.concatenate([kind.is_defect for kind in fresh])
         moved = np.full(len(self.names), -1, np.int32)
         moved[carried[stays]] = stays
         self.names = self._names_of(refs, before)
-        self._refs, self.start, self.leak, self.is_defect = refs, start, leak, is_defect
+        self._refs, self.entity, self.leak, self.is_defect = refs, entity, leak, is_defect
+        self.start = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
         self._number()
         return moved
 
@@ -257,7 +261,6 @@ class Structure:
         return tuple(names)
 
     def _number(self) -> None:
-        self.entity = self._ids(self._refs)
         first = np.full(int(self.entity.max(initial=-1)) + 1, -1, np.int32)
         first[self.entity] = self.start[:-1]
         self.index = VariableIndex(self.names, first, self._graph.find, self._kinds)
