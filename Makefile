@@ -42,8 +42,13 @@ types: setup
 layers: setup
 	$(BIN)/lint-imports
 
-bench: setup
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# What others' engines need (pyAgrum brings 200 MB along) is installed for the benchmarks alone.
+$(VENV)/.bench: requirements/bench.txt | $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	touch $@
 
 lock: setup
 	infra/lock.sh

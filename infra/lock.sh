@@ -15,5 +15,6 @@ lock() {
         --build-deps-for=editable "$@" --output-file "requirements/$output" pyproject.toml
 }
 lock runtime.txt
-lock development.txt --extra dev --extra oracle --extra bench
+lock development.txt --extra dev --extra oracle
+lock bench.txt --extra bench --constraint requirements/development.txt
 lock ray.txt --extra ray
