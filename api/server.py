@@ -88,7 +88,8 @@ async def serve(settings: ServeSettings, knowledge: CausalKnowledge, announce: C
 async def opened(settings: ServeSettings, knowledge: CausalKnowledge) -> AsyncIterator[tuple[Doors, asyncio.Future[None]]]:
     """A running Whence: its doors, and a future that fails when one of them breaks down. Raises ListenError, StoreError."""
     pipeline = Pipeline(knowledge, PipelineSettings(default_cluster=settings.default_cluster))
-    runtime = Runtime(pipeline, open_store(settings.store, settings.data_dir))
+    store = open_store(settings.store, settings.data_dir, settings.store_user, settings.store_password.get_secret_value(), settings.store_ca)
+    runtime = Runtime(pipeline, store)
     counts = ReceiverCounts()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:

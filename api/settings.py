@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "WHENCE_"
@@ -51,7 +51,15 @@ class ServeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
 
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(Path("~/.local/share/whence"), description="Folder for what Whence keeps.")
-    store: str = Field("sqlite", description="Graph store: sqlite (in the data folder), sqlite:///PATH, or memory.")
+    store: str = Field(
+        "sqlite",
+        repr=False,  # there may be a password in it
+        description="Graph store: sqlite (in the data folder), sqlite:///PATH, memory, or a Neo4j: neo4j://HOST:PORT/DATABASE, bolt://, +s, +ssc, "
+        "with WHENCE_STORE_USER, WHENCE_STORE_PASSWORD, WHENCE_STORE_CA (file of an own certificate authority).",
+    )
+    store_user: str = Field("", description="Who asks the graph store, where its URL does not say.")
+    store_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
+    store_ca: Path | None = Field(None, description="File with the certificates of the graph store's own authority.")
     http: ListenAddress = Field(Address("127.0.0.1", 8080), description="Address of GraphQL, GraphiQL, health and metrics; port 0 picks a free one.")
     otlp_grpc: ListenAddress = Field(Address("127.0.0.1", 4317), description="Address of the OTLP/gRPC receiver.")
     otlp_http: ListenAddress = Field(Address("127.0.0.1", 4318), description="Address of the OTLP/HTTP receiver.")

@@ -128,11 +128,11 @@ OPTIONAL MATCH (i)-[old:CAUSED_BY|SHOWS]->()
 DELETE old
 WITH DISTINCT i, row
 CALL (i, row) {
-  MATCH (e:Entity {id: row.cause}) CREATE (i)-[:CAUSED_BY {defect: row.defect, probability: row.probability}]->(e)
+  MATCH (e:Entity|Gone {id: row.cause}) CREATE (i)-[:CAUSED_BY {defect: row.defect, probability: row.probability}]->(e)
 }
 CALL (i, row) {
   UNWIND range(0, size(row.symptom_entities) - 1) AS place
-  MATCH (e:Entity {id: row.symptom_entities[place]}) CREATE (i)-[:SHOWS {condition: row.symptom_conditions[place]}]->(e)
+  MATCH (e:Entity|Gone {id: row.symptom_entities[place]}) CREATE (i)-[:SHOWS {condition: row.symptom_conditions[place]}]->(e)
 }
 """
 

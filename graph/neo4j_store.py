@@ -41,7 +41,7 @@ Rows = list[dict[str, Any]]
 BATCH = 5_000
 CONNECT_SECONDS = 5.0
 ACQUIRE_SECONDS = 10.0
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 5.0  # the pipeline waits that long for a store that is away, each window
 TRANSACTION_SECONDS = 120.0
 # What these say is wrong with a statement: ours, and a bug.
 OUR_FAULT = ("Neo.ClientError.Statement.", "Neo.ClientError.Schema.ConstraintValidationFailed")
@@ -54,8 +54,9 @@ class Neo4jGraphStore:
     what was written through this store before. Transactions carry the metadata {app: "whence", verb}, for SHOW TRANSACTIONS and the query log.
     """
 
-    def __init__(self, address: Neo4jAddress) -> None:
+    def __init__(self, address: Neo4jAddress, retry_seconds: float = RETRY_SECONDS) -> None:
         self._address = address
+        self._retry_seconds = retry_seconds
         self._driver: AsyncDriver | None = None
         self._bookmarks: AsyncBookmarkManager | None = None
         self._closed = False
@@ -63,7 +64,7 @@ class Neo4jGraphStore:
     async def ensure_schema(self) -> None:
         async with self._told():
             if self._driver is None:
-                self._driver = _driver(self._address)
+                self._driver = _driver(self._address, self._retry_seconds)
                 self._bookmarks = AsyncGraphDatabase.bookmark_manager()
             async with self._session() as session:
                 await neo4j_schema.ensure(session)
@@ -213,11 +214,11 @@ class Neo4jGraphStore:
             raise StoreUnavailableError(f"Neo4j at {self._address} does not work ({_first_line(trouble)}): check that it runs, and --store.") from trouble
 
 
-def _driver(address: Neo4jAddress) -> AsyncDriver:
+def _driver(address: Neo4jAddress, retry_seconds: float) -> AsyncDriver:
     options: dict[str, Any] = {
         "connection_timeout": CONNECT_SECONDS,
         "connection_acquisition_timeout": ACQUIRE_SECONDS,
-        "max_transaction_retry_time": RETRY_SECONDS,
+        "max_transaction_retry_time": retry_seconds,
         "notifications_min_severity": "OFF",
         "user_agent": "whence",
     }

@@ -5,16 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from graph.memory_store import MemoryGraphStore
+from graph.neo4j_address import is_neo4j, parse_neo4j
+from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreUnavailableError
 
 
-def open_store(url: str, data_directory: Path) -> GraphStore:
-    """`sqlite` (in the data directory), `sqlite:///path`, or `memory`. Raises StoreUnavailableError for anything else."""
+def open_store(url: str, data_directory: Path, user: str = "", password: str = "", authority: Path | None = None) -> GraphStore:
+    """`sqlite` (in the data directory), `sqlite:///path`, `memory`, or a Neo4j's `bolt://` or `neo4j://` address.
+
+    `user`, `password`: for a Neo4j whose URL holds none; `authority`: its certificate authority's file. Raises StoreUnavailableError for anything else.
+    """
     if url == "sqlite":
         return SqliteGraphStore(data_directory / "whence.db")
     if url.startswith("sqlite:///"):
         return SqliteGraphStore(Path("/" + url.removeprefix("sqlite:///").lstrip("/")))
     if url == "memory":
         return MemoryGraphStore()
-    raise StoreUnavailableError(f"No store answers to {url!r}: use sqlite, sqlite:///path/to/file, or memory.")
+    if is_neo4j(url):
+        return Neo4jGraphStore(parse_neo4j(url, user, password, authority))
+    shown = f"{url.partition('://')[0]}://…" if "://" in url else repr(url)  # there may be a password in it
+    raise StoreUnavailableError(f"No store answers to {shown}: use sqlite, sqlite:///path/to/file, memory, or neo4j://HOST:PORT (bolt://, +s, +ssc).")

@@ -81,3 +81,12 @@ def test_a_file_that_makes_no_sense_is_refused(content: str, told: str, tmp_path
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"can't be read \(No such file or directory\): check --config"):
         read_settings({}, tmp_path / "nowhere.toml")
+
+
+def test_who_asks_the_store_comes_from_the_environment_and_the_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHENCE_STORE_USER", "ada")
+    monkeypatch.setenv("WHENCE_STORE_PASSWORD", "pass-word")
+    settings = read_settings({"store": "neo4j://grace:in-the-url@h"})
+    assert (settings.store_user, settings.store_password.get_secret_value()) == ("ada", "pass-word")
+    assert "pass-word" not in repr(settings)
+    assert "in-the-url" not in repr(settings)

@@ -1,0 +1,186 @@
+"""What is particular to Neo4j: addresses and credentials, whose database it is, and what Cypher users find in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
+
+from graph.neo4j_address import parse_neo4j
+from graph.neo4j_schema import LAYOUT
+from graph.neo4j_store import Neo4jGraphStore
+from graph.opening import open_store
+from graph.sqlite_store import SqliteGraphStore
+from graph.store import StoreError, StoreUnavailableError, StoreVersionError
+from graph.topology import Entity, Relation, RelationKey, RelationStatistics
+from schema.identity import EntityRef
+from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from tests.neo4j_server import Neo4jServer, empty
+
+MS = 1_000_000
+CART, ORDERS = EntityRef("service", "c", "shop", "cart"), EntityRef("external_service", "c", "shop", "orders")
+
+
+@pytest.mark.parametrize(
+    ("url", "uri", "database", "user", "password"),
+    [
+        ("bolt://127.0.0.1", "bolt://127.0.0.1:7687", "neo4j", "env", "secret"),
+        ("neo4j+s://graph.example:7000/estate", "neo4j+s://graph.example:7000", "estate", "env", "secret"),
+        ("neo4j://ada:l%40ce@[::1]:7687/", "neo4j://[::1]:7687", "neo4j", "ada", "l@ce"),
+        ("neo4j+ssc://ada@graph.example?policy=eu", "neo4j+ssc://graph.example:7687?policy=eu", "neo4j", "ada", "secret"),
+    ],
+)
+def test_an_address_is_read_and_what_it_leaves_out_is_filled_in(url: str, uri: str, database: str, user: str, password: str) -> None:
+    address = parse_neo4j(url, "env", "secret")
+    assert (address.uri, address.database, address.user, address.password) == (uri, database, user, password)
+
+
+@pytest.mark.parametrize("url", ["bolt://", "bolt://h:port", "neo4j://h/a/b", "http://h", "bolt://ada:pass-word@h:99999"])
+def test_an_address_that_can_not_be_read_is_one_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(StoreUnavailableError, match="write SCHEME://HOST:PORT/DATABASE") as trouble:
+        parse_neo4j(url)
+    assert "pass-word" not in str(trouble.value)
+
+
+def test_no_password_is_ever_shown(tmp_path: Path) -> None:
+    address = parse_neo4j("bolt://ada:pass-word@h")
+    assert "pass-word" not in f"{address} {address!r}"
+    with pytest.raises(StoreUnavailableError, match="No store answers") as trouble:
+        open_store("http://ada:pass-word@h", tmp_path)
+    assert "pass-word" not in str(trouble.value)
+
+
+def test_an_own_authority_and_trusting_anybody_exclude_each_other() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"use neo4j\+s"):
+        parse_neo4j("neo4j+ssc://h", authority=Path("ca.pem"))
+
+
+def test_the_url_chooses_the_store(tmp_path: Path) -> None:
+    assert isinstance(open_store("neo4j://h", tmp_path), Neo4jGraphStore)
+    assert isinstance(open_store("sqlite", tmp_path), SqliteGraphStore)
+
+
+async def trouble_of(store: Neo4jGraphStore) -> StoreError:
+    with pytest.raises(StoreError) as trouble:
+        await store.ensure_schema()
+    await store.close()
+    return trouble.value
+
+
+async def test_a_server_that_is_not_there_is_one_sentence() -> None:
+    trouble = await trouble_of(Neo4jGraphStore(parse_neo4j("bolt://127.0.0.1:1"), retry_seconds=0.0))
+    assert isinstance(trouble, StoreUnavailableError)
+    assert str(trouble).startswith("Neo4j at bolt://127.0.0.1:1/neo4j can't be reached (")
+    assert "\n" not in str(trouble)
+
+
+async def test_a_store_that_was_not_opened_or_is_closed_says_so() -> None:
+    store = Neo4jGraphStore(parse_neo4j("bolt://127.0.0.1:1"))
+    with pytest.raises(StoreUnavailableError, match="call ensure_schema first"):
+        await store.snapshot()
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailableError, match="is closed"):
+        await store.snapshot()
+
+
+@pytest_asyncio.fixture
+async def driver(neo4j_server: Neo4jServer) -> AsyncIterator[AsyncDriver]:
+    """A raw driver, as other programs use; on an empty database."""
+    await empty(neo4j_server.address)
+    async with AsyncGraphDatabase.driver(neo4j_server.address.uri, auth=(neo4j_server.address.user, neo4j_server.address.password)) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def store(driver: AsyncDriver, neo4j_server: Neo4jServer) -> AsyncIterator[Neo4jGraphStore]:
+    opened = Neo4jGraphStore(neo4j_server.address)
+    await opened.ensure_schema()
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.slow
+async def test_a_wrong_password_and_a_database_that_is_not_there_are_told(driver: AsyncDriver, neo4j_server: Neo4jServer) -> None:
+    refused = await trouble_of(Neo4jGraphStore(replace(neo4j_server.address, password="not-the-password")))
+    assert "does not let the user 'neo4j' in: check WHENCE_STORE_USER and WHENCE_STORE_PASSWORD." in str(refused)
+    assert "not-the-password" not in str(refused)
+    missing = await trouble_of(Neo4jGraphStore(replace(neo4j_server.address, database="nowhere")))
+    assert "has no database 'nowhere'" in str(missing)
+    assert {type(refused), type(missing)} == {StoreUnavailableError}
+
+
+@pytest.mark.slow
+async def test_a_graph_of_a_newer_whence_is_refused_and_left_alone(driver: AsyncDriver, neo4j_server: Neo4jServer) -> None:
+    await driver.execute_query(f"CREATE (:WhenceLayout {{name: 'whence', number: {LAYOUT + 1}}})")
+    trouble = await trouble_of(Neo4jGraphStore(neo4j_server.address))
+    assert isinstance(trouble, StoreVersionError)
+    assert str(trouble) == f"The store has layout {LAYOUT + 1}, this Whence knows up to {LAYOUT}: upgrade Whence, or choose another database."
+
+
+@pytest.mark.slow
+async def test_nodes_of_another_application_under_our_labels_are_refused_and_others_never_touched(driver: AsyncDriver, neo4j_server: Neo4jServer) -> None:
+    await driver.execute_query("CREATE (:Entity {id: 'theirs'})")
+    assert "nodes labelled :Entity that Whence did not write" in str(await trouble_of(Neo4jGraphStore(neo4j_server.address)))
+    await driver.execute_query("MATCH (n:Entity) REMOVE n:Entity SET n:Theirs")
+    store = Neo4jGraphStore(neo4j_server.address)
+    await store.ensure_schema()
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS)])
+    await store.expire([CART], [], 2 * MS)
+    await store.close()
+    found = await driver.execute_query("MATCH (n:Theirs) WITH n, properties(n) AS properties DELETE n RETURN properties")
+    assert found.records[0]["properties"] == {"id": "theirs"}
+
+
+@pytest.mark.slow
+async def test_a_constraint_that_was_dropped_comes_back(driver: AsyncDriver, store: Neo4jGraphStore, neo4j_server: Neo4jServer) -> None:
+    await driver.execute_query("DROP CONSTRAINT whence_entity")
+    again = Neo4jGraphStore(neo4j_server.address)
+    await again.ensure_schema()
+    await again.close()
+    found = await driver.execute_query("SHOW CONSTRAINTS YIELD name WHERE name = 'whence_entity' RETURN count(*) AS number")
+    assert found.records[0]["number"] == 1
+
+
+@pytest.mark.slow
+async def test_cypher_users_find_kinds_as_labels_relations_as_types_and_attributes_as_properties(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    await store.upsert_entities([Entity(CART, {"service.version": "2", "name": "own"}, ("t",), MS, MS), Entity(ORDERS, {}, ("t",), MS, MS)])
+    await store.upsert_relations([Relation(RelationKey(CART, "calls", ORDERS), ("t",), 0.9, MS, 2 * MS, RelationStatistics(60.0, 10, 1, 2.5))])
+    await store.save_incidents(
+        [Incident("i", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 3 * MS, None, None, 0.8, 0.9, (ConditionRef(CART, "latency_high"),))]
+    )
+    found = await driver.execute_query(
+        """MATCH (s:Entity:Service {id: 'service:c/shop/cart'})-[c:CALLS]->(x:ExternalService)<-[cause:CAUSED_BY]-(i:Incident)-[shows:SHOWS]->(s)
+           RETURN s.name AS name, s.`attribute.name` AS escaped, s.`service.version` AS version, c.requests AS requests, c.last_seen AS last_seen,
+                  cause.defect AS defect, shows.condition AS condition"""
+    )
+    assert [record.data() for record in found.records] == [
+        {"name": "cart", "escaped": "own", "version": "2", "requests": 10, "last_seen": 2, "defect": "slow", "condition": "latency_high"}
+    ]
+
+
+@pytest.mark.slow
+async def test_what_expired_is_under_no_label_of_the_present_and_its_incidents_still_point_at_it(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    incident = Incident("i", DefectRef(CART, "slow"), IncidentState.OPEN, 3 * MS, None, None, 0.8, 0.9, ())
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS)])
+    await store.save_incidents([incident])
+    await store.expire([CART], [], 5 * MS)
+    await store.save_incidents([replace(incident, state=IncidentState.RECOVERED, closed_at=6 * MS)])
+    found = await driver.execute_query("MATCH (i:Incident)-[:CAUSED_BY]->(e {id: 'service:c/shop/cart'}) RETURN labels(e) AS labels")
+    assert [record["labels"] for record in found.records] == [["Gone"]]
+    await store.upsert_entities([Entity(CART, {}, ("t",), 7 * MS, 7 * MS)])
+    found = await driver.execute_query("MATCH (i:Incident)-[:CAUSED_BY]->(e {id: 'service:c/shop/cart'}) RETURN labels(e) AS labels")
+    assert [set(record["labels"]) for record in found.records] == [{"Entity", "Service"}]
+
+
+@pytest.mark.slow
+async def test_transactions_say_who_runs_them(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    async def seen_from_outside(transaction: AsyncManagedTransaction) -> list[object]:
+        await (await transaction.run("RETURN 1")).consume()  # now it has begun
+        return [record["tag"] for record in (await driver.execute_query("SHOW TRANSACTIONS YIELD metaData RETURN metaData AS tag")).records]
+
+    assert {"app": "whence", "verb": "probe"} in await store._read("probe", seen_from_outside)
