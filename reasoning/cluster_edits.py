@@ -11,6 +11,7 @@ from reasoning.cluster_propagation import Messages, WorkList, tell
 from reasoning.clusters import MOST_TARGETS, Clusters, chain_pairs, gather_pairs
 from reasoning.cores import effect_of
 from reasoning.native import compiled
+from reasoning.network import Bool
 from schema.batches import Float64, Int32, Int64
 
 NOWHERE = -(1 << 62)
@@ -27,7 +28,8 @@ def change_strengths(clusters: Clusters, messages: Messages, work: WorkList, cau
             clusters.own_strength[-1 - found] = strength[link]
         else:
             clusters.strength[found // 4, found % 4] = strength[link]
-            tell(clusters, messages, work, found // 4, 0.0, np.inf)
+            if messages.told[clusters.group[found // 4], 0] < np.inf:  # else its causes have yet to speak
+                tell(clusters, messages, work, found // 4, 0.0, np.inf)
     return -1
 
 
@@ -37,7 +39,8 @@ def _locate(clusters: Clusters, cause: int, effect: int) -> int:
     above, below = clusters.cluster[cause], clusters.cluster[effect]
     if above == below:
         for link in range(clusters.own_ptr[below], clusters.own_ptr[below + 1]):
-            if clusters.own_cause[link] == clusters.place[cause] and clusters.own_effect[link] == clusters.place[effect]:
+            meets = clusters.own_cause[link] == clusters.place[cause] and clusters.own_effect[link] == clusters.place[effect]
+            if meets and clusters.own_strength[link] > 0.0:
                 return -1 - link
         return NOWHERE
     pair = clusters.first_in[below]
@@ -133,20 +136,70 @@ def _see(x: int, mark: Int32, seen: list[int]) -> None:
 
 
 @compiled
-def carry_over(old: Clusters, said: Messages, carried: Int32, new: Clusters, messages: Messages) -> None:
-    """Gives pairs between the same variables what they said before. carried: Int32[n], the new variables' old numbers, -1 if new."""
+def carry_over(old: Clusters, said: Messages, carried: Int32, new: Clusters, messages: Messages) -> Bool:
+    """Gives pairs between the same variables what they said before, and clusters what they believed.
+
+    carried: Int32[n], the new variables' old numbers, -1 if new. Returns which clusters have anything new about them, bool[c]: members, links
+    of theirs, leaks or evidence. The others are as settled as they were.
+    """
+    fresh = np.zeros(new.first_in.size, np.bool_)
     ends = np.empty(4, np.int64)
     for pair in range(new.used[0]):
         for i in range(2):
             first = new.member_ptr[new.source[pair]]
             ends[i] = carried[new.member[first + new.source_place[pair, i]]] if new.source_place[pair, i] >= 0 else NOWHERE
             ends[2 + i] = carried[effect_of(new, pair, i)] if new.effect_rank[pair, i] >= 0 else NOWHERE
-        before = _same_pair(old, ends)
-        if before >= 0:
-            messages.log_phi[pair] = said.log_phi[before]
-            messages.log_lambda[pair] = said.log_lambda[before]
-            for state in range(1, 4):
-                messages.heard[new.group[pair], state] += messages.log_lambda[pair, state]
+        if not _say_again(old, said, _same_pair(old, ends), new, messages, pair):
+            fresh[new.source[pair]] = fresh[new.effect[pair]] = True
+    for x in range(carried.size):
+        if carried[x] >= 0:
+            messages.belief[x] = said.belief[carried[x]]
+    for cluster in range(fresh.size):
+        fresh[cluster] |= not _stays(old, said, carried, new, messages, cluster)
+        if not fresh[cluster]:
+            before = old.cluster[carried[new.member[new.member_ptr[cluster]]]]
+            messages.gain[cluster], messages.moved[cluster] = said.gain[before], said.moved[before]
+    return fresh
+
+
+@compiled
+def _say_again(old: Clusters, said: Messages, before: int, new: Clusters, messages: Messages, pair: int) -> bool:
+    """Gives a pair the messages of one before, if there was one. Whether there was, with the same strengths."""
+    if before < 0:
+        return False
+    messages.log_phi[pair] = said.log_phi[before]
+    messages.log_lambda[pair] = said.log_lambda[before]
+    messages.told[new.group[pair]] = said.told[old.group[before]]
+    same = True
+    for each in range(4):
+        messages.heard[new.group[pair], each] += messages.log_lambda[pair, each]
+        same &= new.strength[pair, each] == old.strength[before, each]
+    return same
+
+
+@compiled
+def _stays(old: Clusters, said: Messages, carried: Int32, new: Clusters, messages: Messages, cluster: int) -> bool:
+    """Whether a cluster has the members, leaks, evidence, own links and number of pairs that it had."""
+    first, size = new.member_ptr[cluster], new.member_ptr[cluster + 1] - new.member_ptr[cluster]
+    if size == 0 or carried[new.member[first]] < 0:
+        return False
+    before = old.cluster[carried[new.member[first]]]
+    then, own, was = old.member_ptr[before], new.own_ptr[cluster], old.own_ptr[before]
+    links = new.own_ptr[cluster + 1] - own
+    if old.member_ptr[before + 1] - then != size or old.own_ptr[before + 1] - was != links or old.out_count[before] != new.out_count[cluster]:
+        return False
+    for i in range(size):
+        x, y = new.member[first + i], old.member[then + i]
+        if carried[x] != y or new.leak[x] != old.leak[y] or messages.log_evidence[x] != said.log_evidence[y]:
+            return False
+    for link in range(links):
+        same = new.own_cause[own + link] == old.own_cause[was + link] and new.own_effect[own + link] == old.own_effect[was + link]
+        if not same or new.own_strength[own + link] != old.own_strength[was + link]:
+            return False
+    pair, last = new.first_in[cluster], old.first_in[before]
+    while pair >= 0 and last >= 0:
+        pair, last = new.next_in[pair], old.next_in[last]
+    return bool(pair < 0 and last < 0)
 
 
 @compiled
