@@ -24,6 +24,7 @@ STUBBORN, MORE_DAMPING = 24, 0.6
 OSCILLATING, MOST_DAMPING = 60, 0.9
 MOST_VISITS = 300  # a cluster that still moves then no longer moves others
 FEW_PAIRS = 16  # a cluster with more tells its effects only when what they hear would change
+NO_END = 1 << 62
 LEAST = 1e-300
 LEAST_PRIOR = 1e-40  # below what differences of doubles can resolve
 STRONGEST = 60.0  # of a message or finding: beyond, it is as good as certain
@@ -143,20 +144,32 @@ def sweep(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch,
 @compiled
 def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float) -> tuple[int, int]:
     """Visits the seeds, then whatever moved. Returns how many clusters were visited (`work.touched`), and how many gave up moving others."""
-    touched, gave_up = visit(clusters, messages, work, room, seeds, tolerance, 0)
+    touched, gave_up = visit(clusters, messages, work, room, seeds, tolerance, 0, NO_END)
     for at in range(touched):
         messages.visits[work.touched[at]] = 0
     return touched, gave_up
 
 
 @compiled
-def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int) -> tuple[int, int]:
-    """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on."""
+def visit(
+    clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int, turns: int
+) -> tuple[int, int]:
+    """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on.
+
+    turns: how often to go through the list; what is put on it in the last turn stays there.
+    """
     count = work.ring.size
     gave_up = 0
     for cluster in seeds:
         _enqueue(work, cluster)
+    left = work.ends[1]
     while work.ends[1] > 0:
+        if left == 0:
+            turns -= 1
+            left = work.ends[1]
+        if turns == 0:
+            break
+        left -= 1
         cluster = work.ring[work.ends[0]]
         work.ends[0] = (work.ends[0] + 1) % count
         work.ends[1] -= 1
