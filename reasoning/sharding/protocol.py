@@ -70,7 +70,11 @@ class Report:
 
 
 class Shard(Protocol):
-    """Owns some clusters. A run is any number of `work` and `receive`, in any order, until nobody has anything to say; then `rest`."""
+    """Owns some clusters. A run is any number of `work` and `receive`, in any order, until nobody is busy or has anything to say; then `rest`."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work left, though no news came."""
 
     def start(self, order: Int32) -> None:
         """To begin from nothing: the next `work` visits all its clusters against a causal order, Int32 of clusters, and along it."""
@@ -82,7 +86,7 @@ class Shard(Protocol):
         """Takes what a neighbour says, whatever of it is news."""
 
     def work(self) -> Sequence[Batch]:
-        """Propagates what came since, as far as it goes here, and says what neighbours must hear."""
+        """Propagates what came since, and says what neighbours must hear."""
 
     def latest(self, receiver: int) -> Batch:
         """All it has to say to a neighbour that lost its memory."""

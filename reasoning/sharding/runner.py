@@ -26,7 +26,8 @@ def at_once(sent: Sequence[Batch]) -> Sequence[Batch]:
 class ShardRunner:
     """The `Propagation` of a BeliefState. Clusters and messages are the state's own: a copy of all that shards hold, as of the last rest.
 
-    messages_sent: pairs' values that went from shard to shard so far; rounds: exchanges of the last run.
+    owner, owner_of_variable: Int32, the shard of each cluster and variable. unsettled: Int32[u], clusters that gave up in the last run before
+    they came to rest. messages_sent: pairs' values that went from shard to shard so far; rounds: exchanges of the last run.
     """
 
     def __init__(self, shards: int, tolerance: float, carry: Carry = at_once) -> None:
@@ -40,8 +41,9 @@ class ShardRunner:
         self._lives = [0] * shards
         self._order: Int32 | None = None
         self._begun: set[int] = set()
-        self._owner_of_variable: Int32 = np.zeros(0, np.int32)
-        self.owner: Int32 = self._owner_of_variable
+        self.owner_of_variable: Int32 = np.zeros(0, np.int32)
+        self.owner: Int32 = self.owner_of_variable
+        self.unsettled: Int32 = self.owner_of_variable
         self.messages_sent = 0
         self.rounds = 0
 
@@ -54,8 +56,8 @@ class ShardRunner:
         """Another network is to come, whose variables were called `carried` before: Int32[n], -1 where new; None: all begins anew."""
         before = np.full(len(network), -1, np.int32)
         if carried is not None:
-            before[carried >= 0] = self._owner_of_variable[carried[carried >= 0]]
-        self._owner_of_variable = assign(network.cluster, network.parent, network.effect, self._count, before)
+            before[carried >= 0] = self.owner_of_variable[carried[carried >= 0]]
+        self.owner_of_variable = assign(network.cluster, network.parent, network.effect, self._count, before)
         self._whole = None
 
     def start(self, order: Int32) -> None:
@@ -81,8 +83,8 @@ class ShardRunner:
         for report in reports:
             _note(clusters, messages, report)
         visited = [pending[:0], *(report.clusters for report in reports)]
-        gave_up = [pending[:0], *(report.unsettled for report in reports)]
-        return np.sort(np.concatenate(visited)), np.sort(np.concatenate(gave_up))
+        self.unsettled = np.sort(np.concatenate([pending[:0], *(report.unsettled for report in reports)]))
+        return np.sort(np.concatenate(visited)), self.unsettled
 
     def lose(self, number: int) -> None:
         """A shard lost its memory. It begins again from its part of the structure and what its neighbours said last, at the next `settle`."""
@@ -103,7 +105,7 @@ class ShardRunner:
         self._structure += 1
         self._lives = [0] * self._count
         self._whole = clusters, int(clusters.used[0]), messages
-        self.owner = self._owner_of_variable[clusters.member[clusters.member_ptr[:-1]]]
+        self.owner = self.owner_of_variable[clusters.member[clusters.member_ptr[:-1]]]
         parts = (cut_part(clusters, messages, self.owner, number, self._structure) for number in range(self._count))
         self._shards = [LocalShard(part, self._tolerance) for part in parts]
 
@@ -116,12 +118,12 @@ class ShardRunner:
             sent = [batch for number in sorted(active) for batch in self._shards[number].work()]
             self.messages_sent += sum(batch.down.size + batch.up.size for batch in sent)
             arrived = self._carry(sent)
-            if not sent and not arrived:
-                return involved
-            self.rounds += 1
             for batch in arrived:
                 self._shards[batch.receiver].receive(batch)
-            active = {batch.receiver for batch in arrived}
+            active = {number for number in active if self._shards[number].busy}.union(batch.receiver for batch in arrived)
+            if not active and not sent:
+                return involved
+            self.rounds += 1
 
 
 def _note(clusters: Clusters, messages: Messages, report: Report) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.cluster_propagation import MOST_VISITS, Float32, scratch, sweep, tell, visit, work_list
+from reasoning.cluster_propagation import MOST_VISITS, NO_END, Float32, scratch, sweep, tell, visit, work_list
 from reasoning.network import Bool
 from reasoning.sharding.parts import Part
 from reasoning.sharding.protocol import Batch, Facts, Report
 from schema.batches import Int32, Int64
 
 INCARNATION = 32  # bits of a sequence that count the batches of one life
+FREE = 1  # turns of a run in which all is brought to rest here before neighbours are told; more, and damping by visits damps nothing between shards
+SAID = 1.0 / 8.0  # of the tolerance: neighbours are told sooner than a cluster is renewed, for what is not told is not there at all
 LOUDER = float(np.log(2.0))  # how much a gain may change, as a log, before the neighbour is told
 
 
@@ -33,7 +35,7 @@ class LocalShard:
         self._work = work_list(part.own.size + part.ghosts.size)
         self._work.waiting[part.own.size :] = True  # never to be visited here
         self._by_name = np.argsort(part.variables)
-        self._touched = 0
+        self._touched = self._turns = 0
         self._order: Int32 | None = None
         self._swept = False
         self._pending: Int32 = np.zeros(0, np.int32)
@@ -89,8 +91,14 @@ class LocalShard:
             self._order, self._swept = None, True
         moved = np.flatnonzero(self._messages.moved[: self._part.own.size] > self._tolerance)
         seeds, self._pending = np.union1d(self._pending, moved).astype(np.int32), self._pending[:0]
-        self._touched, _ = visit(*arrays, seeds, self._tolerance, self._touched)
+        self._turns += 1
+        self._touched, _ = visit(*arrays, seeds, self._tolerance, self._touched, NO_END if self._turns <= FREE else 1)
         return self._say(*self._worth_saying())
+
+    @property
+    def busy(self) -> bool:
+        """See `Shard`."""
+        return bool(self._work.ends[1] > 0)
 
     def latest(self, receiver: int) -> Batch:
         """See `Shard`."""
@@ -122,7 +130,7 @@ class LocalShard:
             unsettled=part.own[touched[messages.visits[touched] >= MOST_VISITS]],
         )
         messages.visits[:] = 0
-        self._touched, self._swept = 0, False
+        self._touched, self._turns, self._swept = 0, 0, False
         return report
 
     def _news_of(self, named: Int32, sequence: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -141,13 +149,13 @@ class LocalShard:
         ends = clusters.effect[self._down]
         moved = np.abs(messages.log_phi[self._down] - self._said_down).max(axis=1, initial=0.0) * np.maximum(1.0, messages.gain[ends])
         moved[messages.visits[clusters.source[self._down]] >= MOST_VISITS] = 0.0
-        down = (moved > 0.0) & (self._sums(ends, moved) > self._tolerance / 2.0)
+        down = (moved > 0.0) & (self._sums(ends, moved) > self._tolerance * SAID)
         ends = clusters.source[self._up]
         moved = np.abs(messages.log_lambda[self._up] - self._said_up).max(axis=1, initial=0.0)
         tired = messages.visits[clusters.effect[self._up]] >= MOST_VISITS
         moved[tired] = 0.0
         louder = ~tired & (np.abs(self._loudness() - self._said_gain) > LOUDER)
-        up = louder | (moved > 0.0) & (self._sums(ends, moved) > self._tolerance / 2.0)
+        up = louder | (moved > 0.0) & (self._sums(ends, moved) > self._tolerance * SAID)
         return down, up
 
     def _sums(self, ends: Int32, moved: Float32) -> NDArray[np.float64]:
