@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+from graph.merging import attributes_json, change_detail, merged_sources, supersedes
+from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.store import StoreError
-from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
-from graph.walks import shortest_paths, snapshot_of, within
+from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
+from graph.walks import difference, shortest_paths, snapshot_of, within
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", Entity, Relation)
+Thing = TypeVar("Thing")
 
 
 @dataclass(slots=True)
@@ -20,6 +25,7 @@ class _Version(Generic[Value]):
     value: Value
     opened: int
     closed: int | None = None
+    told: int = 0
 
     def holds(self, at: int | None) -> bool:
         if at is None:
@@ -45,18 +51,25 @@ class MemoryGraphStore:
 
     async def upsert_entities(self, entities: Sequence[Entity]) -> None:
         for entity in entities:
-            current = _present(self._entities.get(entity.ref, []))
+            versions = self._entities.setdefault(entity.ref, [])
+            current = _present(versions)
             if current is None:
-                opened = _open(self._entities.setdefault(entity.ref, []), entity, entity.first_seen)
-                self._changes.append(StructureChange(opened, StructureEvent.ENTITY_APPEARED, entity.ref))
+                if entity.last_seen > _ended(versions):
+                    opened = _open(versions, entity, entity.first_seen, entity.last_seen)
+                    self._changes.append(StructureChange(opened, StructureEvent.ENTITY_APPEARED, entity.ref))
                 continue
-            merged = replace(entity, first_seen=current.value.first_seen, last_seen=max(entity.last_seen, current.value.last_seen))
-            if dict(entity.attributes) == dict(current.value.attributes):
-                current.value = merged
-            else:
+            known = current.value
+            merged = replace(_merged(known, entity), attributes=known.attributes)
+            before, after = attributes_json(known.attributes), attributes_json(entity.attributes)
+            if before == after:
+                current.value, current.told = merged, max(current.told, entity.last_seen)
+            elif supersedes(after, entity.last_seen, before, current.told):
                 current.closed = max(current.opened, entity.last_seen)
-                opened = _open(self._entities[entity.ref], merged, entity.last_seen)
-                self._changes.append(StructureChange(opened, StructureEvent.ENTITY_CHANGED, entity.ref))
+                opened = _open(versions, replace(merged, attributes=entity.attributes), entity.last_seen, entity.last_seen)
+                detail = change_detail(known.attributes, entity.attributes)
+                self._changes.append(StructureChange(opened, StructureEvent.ENTITY_CHANGED, entity.ref, detail=detail))
+            else:
+                current.value = merged
 
     async def upsert_relations(self, relations: Sequence[Relation]) -> None:
         for relation in relations:
@@ -64,28 +77,25 @@ class MemoryGraphStore:
                 if _present(self._entities.get(end, [])) is None:
                     raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
         for relation in relations:
-            current = _present(self._relations.get(relation.key, []))
-            if current is None:
-                opened = _open(self._relations.setdefault(relation.key, []), relation, relation.first_seen)
+            versions = self._relations.setdefault(relation.key, [])
+            current = _present(versions)
+            if current is not None:
+                confidence = max(relation.confidence, current.value.confidence)
+                current.value = replace(_merged(current.value, relation), confidence=confidence, statistics=relation.statistics)
+            elif relation.last_seen > _ended(versions):
+                opened = _open(versions, relation, relation.first_seen, relation.last_seen)
                 self._changes.append(StructureChange(opened, StructureEvent.RELATION_APPEARED, relation.key.source, relation.key))
-            else:
-                last = max(relation.last_seen, current.value.last_seen)
-                current.value = replace(relation, first_seen=current.value.first_seen, last_seen=last)
 
-    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        for ref in entities:
-            entity = _present(self._entities.get(ref, []))
-            if entity is not None:
-                entity.value = replace(entity.value, last_seen=max(at, entity.value.last_seen))
-        for key in relations:
-            relation = _present(self._relations.get(key, []))
-            if relation is not None:
-                relation.value = replace(relation.value, last_seen=max(at, relation.value.last_seen))
+    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
+        return [ref for ref in entities if not _touch(self._entities.get(ref, []), at)] + [
+            key for key in relations if not _touch(self._relations.get(key, []), at)
+        ]
 
     async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        gone = set(entities)
+        gone = {ref for ref in entities if _last_seen(self._entities.get(ref, [])) <= at}
         taken = {key for key in self._relations if key.source in gone or key.target in gone}
-        for key in sorted(set(relations) | taken):
+        taken.update(key for key in relations if _last_seen(self._relations.get(key, [])) <= at)
+        for key in sorted(taken):
             relation = _present(self._relations.get(key, []))
             if relation is not None:
                 relation.closed = max(relation.opened, at)
@@ -118,9 +128,57 @@ class MemoryGraphStore:
         relations = [version.value for versions in self._relations.values() for version in versions if version.holds(at)]
         return snapshot_of(sorted(entities, key=lambda entity: str(entity.ref)), sorted(relations, key=lambda relation: key_texts(relation.key)), at)
 
-    async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
+    async def changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[StructureChange]:
         chosen = [change for change in self._changes if change.at > since and (until is None or change.at <= until)]
-        return sorted(chosen, key=lambda change: (change.at, change.event, str(change.entity), key_texts(change.relation) if change.relation else ()))
+        return sorted(chosen, key=change_order)[:limit]
+
+    async def diff(self, before: int, after: int) -> Difference:
+        return difference(await self.snapshot(before), await self.snapshot(after))
+
+    async def compact(self, before: int, most: int) -> int:
+        ended = [*_ended_before(self._entities, before), *_ended_before(self._relations, before)]
+        forgotten = sorted(ended, key=lambda each: each[0])[:most]
+        for _, forget in forgotten:
+            forget()
+        if forgotten:
+            self._changes = [change for change in self._changes if change.at >= before or self._holds_what(change)]
+        return len(forgotten)
+
+    def _holds_what(self, change: StructureChange) -> bool:
+        if change.relation is not None:
+            return _tells_of(change, self._relations.get(change.relation, []))
+        return _tells_of(change, self._entities.get(change.entity, []))
+
+    async def records(self) -> AsyncIterator[Sequence[Record]]:
+        yield [
+            EntityInterval(version.value, version.opened, version.closed, version.told)
+            for ref in sorted(self._entities, key=str)
+            for version in sorted(self._entities[ref], key=_order)
+        ]
+        yield [
+            RelationInterval(version.value, version.opened, version.closed)
+            for key in sorted(self._relations, key=key_texts)
+            for version in sorted(self._relations[key], key=_order)
+        ]
+        changes = sorted(self._changes, key=change_order)
+        yield changes
+        yield [self._incidents[name] for name in sorted(self._incidents)]
+        yield [SavedState(name, self._state[name]) for name in sorted(self._state)]
+
+    async def load(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, EntityInterval):
+                _keep(self._entities.setdefault(record.entity.ref, []), _Version(record.entity, record.opened, record.closed, record.told))
+            elif isinstance(record, RelationInterval):
+                relation = _Version(record.relation, record.opened, record.closed, record.relation.last_seen)
+                _keep(self._relations.setdefault(record.relation.key, []), relation)
+            elif isinstance(record, SavedState):
+                self._state[record.name] = record.content
+            elif isinstance(record, StructureChange):
+                if record not in self._changes:
+                    self._changes.append(record)
+            else:
+                self._incidents[record.id] = record
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         self._incidents.update({incident.id: incident for incident in incidents})
@@ -141,12 +199,58 @@ def key_texts(key: RelationKey) -> tuple[str, str, str]:
     return str(key.source), key.kind, str(key.target)
 
 
+def change_order(change: StructureChange) -> tuple[Any, ...]:
+    """The order of changes everywhere in the stores."""
+    return change.at, change.event, str(change.entity), key_texts(change.relation) if change.relation else (), change.detail
+
+
 def _present(versions: Sequence[_Version[Value]]) -> _Version[Value] | None:
     return next((version for version in versions if version.closed is None), None)
 
 
-def _open(versions: list[_Version[Value]], value: Value, at: int) -> int:
+def _ended(versions: Sequence[_Version[Value]]) -> int:
+    return max((version.closed for version in versions if version.closed is not None), default=-1)
+
+
+def _last_seen(versions: Sequence[_Version[Value]]) -> int:
+    current = _present(versions)
+    return 0 if current is None else current.value.last_seen
+
+
+def _touch(versions: Sequence[_Version[Value]], at: int) -> bool:
+    current = _present(versions)
+    if current is not None:
+        current.value = replace(current.value, last_seen=max(at, current.value.last_seen))
+    return current is not None
+
+
+def _merged(known: Value, seen: Value) -> Value:
+    first, last = min(known.first_seen, seen.first_seen), max(known.last_seen, seen.last_seen)
+    return replace(known, sources=merged_sources(known.sources, seen.sources), first_seen=first, last_seen=last)
+
+
+def _keep(versions: list[_Version[Value]], version: _Version[Value]) -> None:
+    if version not in versions:
+        versions.append(version)
+
+
+def _ended_before(table: Mapping[Thing, list[_Version[Value]]], before: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    for versions in table.values():
+        for version in versions:
+            if version.closed is not None and version.closed < before:
+                yield version.closed, partial(versions.remove, version)
+
+
+def _tells_of(change: StructureChange, versions: Sequence[_Version[Value]]) -> bool:
+    return any(change.at in {version.opened, version.closed} for version in versions)
+
+
+def _order(version: _Version[Value]) -> tuple[int, float]:
+    return version.opened, math.inf if version.closed is None else version.closed
+
+
+def _open(versions: list[_Version[Value]], value: Value, at: int, told: int) -> int:
     """Opens a new version; the intervals of one thing never overlap, whatever the times that come. Returns when it opened."""
-    opened = max([at, *(version.closed for version in versions if version.closed is not None)])
-    versions.append(_Version(value, opened))
+    opened = max(at, _ended(versions))
+    versions.append(_Version(value, opened, told=told))
     return opened

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from graph.topology import Entity, Relation, RelationKey, RelationStatistics, Snapshot
+from graph.topology import Entity, Relation, RelationKey, RelationStatistics, Snapshot, StructureChange, StructureEvent
 from graph.walks import instant_of
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
@@ -19,22 +19,48 @@ def entity_of(row: Any) -> Entity:
     return Entity(EntityRef.parse(row[0]), orjson.loads(row[1]), tuple(orjson.loads(row[2])), row[3], row[4])
 
 
-def relation_of(row: Any, source: EntityRef, target: EntityRef) -> Relation:
-    """source, kind, target, sources, confidence, statistics, first_seen, last_seen."""
-    statistics = RelationStatistics(**orjson.loads(row[5])) if row[5] else None
-    return Relation(RelationKey(source, row[1], target), tuple(orjson.loads(row[3])), row[4], row[6], row[7], statistics)
+def relation_of(row: Any, source: EntityRef, target: EntityRef, sources: dict[str, tuple[str, ...]]) -> Relation:
+    """kind, sources, confidence, statistics, first_seen, last_seen. `sources`: those read before, by their text."""
+    known = sources.get(row[1])
+    if known is None:
+        known = sources[row[1]] = tuple(orjson.loads(row[1]))
+    statistics = RelationStatistics(**orjson.loads(row[3])) if row[3] else None
+    return Relation(RelationKey(source, row[0], target), known, row[2], row[4], row[5], statistics)
 
 
 def snapshot_of_rows(entity_rows: Iterable[Any], relation_rows: Iterable[Any], at: int | None) -> Snapshot:
-    """The estate at `at`, or at its latest sighting. Relations whose ends were not there then are left out."""
-    entities = {row[0]: entity_of(row) for row in entity_rows}
-    relations = [relation_of(row, entities[row[0]].ref, entities[row[2]].ref) for row in relation_rows if row[0] in entities and row[2] in entities]
+    """The estate at `at`, or at its latest sighting. Relations whose ends were not there then are left out.
+
+    entity_rows: number, then as `entity_of`, in ascending identity; relation_rows: numbers of source and target, then as `relation_of`, in any order.
+    """
+    entities = {row[0]: entity_of(row[1:]) for row in entity_rows}
+    rank = {number: place for place, number in enumerate(entities)}
+    held = sorted((rank[row[0]], row[2], rank[row[1]], row) for row in relation_rows if row[0] in entities and row[1] in entities)
+    sources = dict[str, tuple[str, ...]]()
+    relations = [relation_of(row[2:], entities[row[0]].ref, entities[row[1]].ref, sources) for *_, row in held]
     return Snapshot(instant_of(entities.values(), at), tuple(entities.values()), tuple(relations))
 
 
-def key_columns(key: RelationKey) -> tuple[str, str, str]:
-    """source, kind, target."""
-    return str(key.source), key.kind, str(key.target)
+def change_of(row: Any) -> StructureChange:
+    """at, event, entity, source, kind, target, detail; identities as texts."""
+    at, event, entity, source, kind, target, detail = row
+    key = RelationKey(EntityRef.parse(source), kind, EntityRef.parse(target)) if source else None
+    return StructureChange(at, StructureEvent(event), EntityRef.parse(entity), key, detail)
+
+
+def sources_json(sources: Iterable[str]) -> str:
+    """In the order given."""
+    return orjson.dumps(list(sources)).decode()
+
+
+def texts_json(texts: Iterable[str]) -> str:
+    """A list for json_each."""
+    return orjson.dumps(list(texts)).decode()
+
+
+def numbers_json(numbers: Iterable[int]) -> str:
+    """A list for json_each."""
+    return orjson.dumps(list(numbers)).decode()
 
 
 def statistics_json(statistics: RelationStatistics | None) -> str | None:

@@ -6,37 +6,41 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import orjson
-
-from graph.sqlite_rows import entity_of, incident_json, incident_of, key_columns, snapshot_of_rows, statistics_json
-from graph.sqlite_schema import migrate
-from graph.store import StoreError, StoreUnavailableError
-from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
+from graph import sqlite_reads as reads
+from graph import sqlite_writes as writes
+from graph.records import Record
+from graph.sqlite_load import load
+from graph.sqlite_rows import incident_json, incident_of
+from graph.sqlite_schema import MIGRATIONS, layout_of, migrate
+from graph.store import StoreError, StoreUnavailableError, StoreVersionError
+from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
 Result = TypeVar("Result")
 
-ENTITY_COLUMNS = "ref, attributes, sources, first_seen, last_seen"
-RELATION_COLUMNS = "source, kind, target, sources, confidence, statistics, first_seen, last_seen"
-HOLDS_NOW = "closed is null"
-HELD_THEN = "opened <= :at and (closed is null or closed > :at)"
+SAVE_INCIDENT = (
+    "insert into incident values(?, ?, ?, ?) on conflict(id) do update set state = excluded.state, opened_at = excluded.opened_at, content = excluded.content"
+)
+SAVE_STATE = "insert into state values(?, ?) on conflict(name) do update set content = excluded.content"
 
 
 class SqliteGraphStore:
-    """GraphStore on one SQLite file. A second process on the same file is refused."""
+    """GraphStore on one SQLite file. A second process on the same file is refused, unless it only reads: it then sees one instant."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._read_only = read_only
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whence-store")
         self._database: sqlite3.Connection | None = None
+        self._names = writes.Names()
         self._lock: int | None = None
         self._closed = False
 
@@ -50,76 +54,80 @@ class SqliteGraphStore:
             self._thread.shutdown()
 
     async def upsert_entities(self, entities: Sequence[Entity]) -> None:
-        await self._run(partial(self._write, partial(_upsert_entities, entities=entities)))
+        await self._write(lambda database: writes.upsert_entities(database, self._names, entities))
 
     async def upsert_relations(self, relations: Sequence[Relation]) -> None:
-        await self._run(partial(self._write, partial(_upsert_relations, relations=relations)))
+        await self._write(lambda database: writes.upsert_relations(database, self._names, relations))
 
-    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        await self._run(partial(self._write, partial(_touch, entities=entities, relations=relations, at=at)))
+    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
+        return await self._write(lambda database: writes.touch(database, self._names, entities, relations, at))
 
     async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        await self._run(partial(self._write, partial(_expire, entities=entities, relations=relations, at=at)))
+        await self._write(lambda database: writes.expire(database, self._names, entities, relations, at))
 
     async def get(self, ref: EntityRef, at: int | None = None) -> Entity | None:
-        rows = await self._rows(f"select {ENTITY_COLUMNS} from entity where ref = :ref and {_holds(at)}", {"ref": str(ref), "at": at})
-        return entity_of(rows[0]) if rows else None
+        return await self._read(lambda database: reads.get(database, ref, at))
 
     async def find(self, kind: str | None = None, text: str = "", limit: int = 100, after: EntityRef | None = None) -> Sequence[Entity]:
-        sought = {"kind": kind, "text": text.lower(), "after": str(after) if after else "", "limit": limit}
-        rows = await self._rows(
-            f"""select {ENTITY_COLUMNS} from entity where closed is null and (:kind is null or kind = :kind)
-                and (:text = '' or instr(lower_case(ref), :text) > 0) and ref > :after order by ref limit :limit""",
-            sought,
-        )
-        return [entity_of(row) for row in rows]
+        return await self._read(lambda database: reads.find(database, kind, text, limit, after))
 
     async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return await self._run(partial(self._near, ref, depth, at))
+        return await self._read(lambda database: reads.neighbours(database, ref, depth, at))
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
-        keys = await self._run(partial(self._onward, source, longest))
+        keys = await self._read(lambda database: reads.onward(database, source, longest))
         return shortest_paths(keys, source, target, limit, longest)
 
     async def snapshot(self, at: int | None = None) -> Snapshot:
-        return await self._run(partial(self._snapshot, at))
+        return await self._read(lambda database: reads.snapshot(database, at))
 
-    async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
-        rows = await self._rows(
-            """select at, event, entity, source, kind, target from change where at > :since and (:until is null or at <= :until)
-               order by at, event, entity, source, kind, target""",
-            {"since": since, "until": until},
-        )
-        return [
-            StructureChange(
-                at, StructureEvent(event), EntityRef.parse(entity), RelationKey(EntityRef.parse(source), kind, EntityRef.parse(target)) if source else None
-            )
-            for at, event, entity, source, kind, target in rows
-        ]
+    async def changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[StructureChange]:
+        return await self._read(lambda database: reads.changes(database, since, until, limit))
+
+    async def diff(self, before: int, after: int) -> Difference:
+        return await self._read(lambda database: reads.diff(database, before, after))
+
+    async def compact(self, before: int, most: int) -> int:
+        return await self._write(lambda database: writes.compact(database, before, most))
+
+    async def records(self) -> AsyncIterator[Sequence[Record]]:
+        found: Iterator[Sequence[Record]] = await self._read(reads.records)
+        while batch := await self._run(lambda: next(found, None)):
+            yield batch
+
+    async def load(self, records: Sequence[Record]) -> None:
+        await self._write(lambda database: load(database, self._names, records))
+
+    async def vacuum(self) -> None:
+        """Gives the disk back what was forgotten."""
+        await self._read(lambda database: database.execute("vacuum"))
+        await self._read(lambda database: database.execute("pragma wal_checkpoint(truncate)"))
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         rows = [(incident.id, incident.state.value, incident.opened_at, incident_json(incident)) for incident in incidents]
-        statement = "insert into incident values(?, ?, ?, ?) on conflict(id) do update set state = excluded.state, opened_at = excluded.opened_at, content = excluded.content"
-        await self._run(partial(self._write, lambda database: database.executemany(statement, rows)))
+        await self._write(lambda database: database.executemany(SAVE_INCIDENT, rows))
 
     async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
-        rows = await self._rows(
-            "select content from incident where :state is null or state = :state order by opened_at desc, id limit :limit",
-            {"state": state.value if state else None, "limit": limit},
-        )
-        return [incident_of(row[0]) for row in rows]
+        asked = {"state": state.value if state else None, "limit": limit}
+        statement = "select content from incident where :state is null or state = :state order by opened_at desc, id limit :limit"
+        return [incident_of(row[0]) for row in await self._read(lambda database: database.execute(statement, asked).fetchall())]
 
     async def save_state(self, name: str, content: bytes) -> None:
-        statement = "insert into state values(?, ?) on conflict(name) do update set content = excluded.content"
-        await self._run(partial(self._write, lambda database: database.execute(statement, (name, content))))
+        await self._write(lambda database: database.execute(SAVE_STATE, (name, content)))
 
     async def load_state(self, name: str) -> bytes | None:
-        rows = await self._rows("select content from state where name = :name", {"name": name})
-        return bytes(rows[0][0]) if rows else None
+        row = await self._read(lambda database: database.execute("select content from state where name = ?", (name,)).fetchone())
+        return None if row is None else bytes(row[0])
+
+    async def _read(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._run(lambda: question(self._connection()))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._run(partial(self._commit, work))
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         if self._closed:
-            raise StoreUnavailableError(f"The store {self._path} is closed.")
+            raise StoreUnavailableError(f"The store {self.path} is closed.")
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._told, work))
 
     def _told(self, work: Callable[[], Result]) -> Result:
@@ -129,30 +137,31 @@ class SqliteGraphStore:
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError):
             raise
         except sqlite3.DatabaseError as trouble:
-            raise StoreUnavailableError(f"The store {self._path} does not work ({trouble}): check the disk's space and the file.") from trouble
-
-    async def _rows(self, statement: str, values: Mapping[str, object]) -> list[Any]:
-        return await self._run(lambda: self._connection().execute(statement, values).fetchall())
+            raise StoreUnavailableError(f"The store {self.path} does not work ({trouble}): check the disk's space and the file.") from trouble
 
     def _connection(self) -> sqlite3.Connection:
         if self._database is None:
-            raise StoreUnavailableError(f"The store {self._path} is not open: call ensure_schema first.")
+            raise StoreUnavailableError(f"The store {self.path} is not open: call ensure_schema first.")
         return self._database
 
     def _open(self) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _sole_owner(self._path.with_suffix(".lock"))
-            self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            if self._read_only:
+                self._database = _reader(self.path)
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _sole_owner(self.path.with_suffix(".lock"))
+            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
             # FULL: an acknowledged commit is on disk even if the machine stops; WAL keeps that to one fsync a commit.
             self._database.execute("pragma journal_mode = wal")
             self._database.execute("pragma synchronous = full")
+            self._database.execute("pragma temp_store = memory")
             self._database.create_function("lower_case", 1, str.lower, deterministic=True)
             migrate(self._database)
         except (OSError, sqlite3.Error) as trouble:
             self._release()
             raise StoreUnavailableError(
-                f"The store {self._path} can't be opened ({trouble}): check the path and its permissions, or choose another --data-dir."
+                f"The store {self.path} can't be opened ({trouble}): check the path and its permissions, or choose another --data-dir."
             ) from trouble
         except StoreError:
             self._release()
@@ -166,65 +175,34 @@ class SqliteGraphStore:
             os.close(self._lock)
             self._lock = None
 
-    def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _commit(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         database = self._connection()
         database.execute("begin immediate")
         try:
-            work(database)
+            result = work(database)
             database.execute("commit")
         except BaseException:
+            self._names.forget()
             # SQLite itself rolls back what a full disk stopped.
             if database.in_transaction:
                 database.execute("rollback")
             raise
-
-    def _snapshot(self, at: int | None) -> Snapshot:
-        database, values = self._connection(), {"at": at}
-        entities = database.execute(f"select {ENTITY_COLUMNS} from entity where {_holds(at)} order by ref", values)
-        relations = database.execute(f"select {RELATION_COLUMNS} from relation where {_holds(at)} order by source, kind, target", values)
-        return snapshot_of_rows(entities, relations, at)
-
-    def _near(self, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
-        either = f"select target from {_touched('source', at)} union select source from {_touched('target', at)}"
-        values = {"at": at, "refs": self._reached(ref, depth, either, at)}
-        database, inside = self._connection(), "(select value from json_each(:refs))"
-        entities = database.execute(f"select {ENTITY_COLUMNS} from entity where ref in {inside} and {_holds(at)} order by ref", values)
-        relations = database.execute(
-            f"select {RELATION_COLUMNS} from {_touched('source', at, inside)} and target in {inside} order by source, kind, target", values
-        )
-        return snapshot_of_rows(entities, relations, at)
-
-    def _onward(self, source: EntityRef, longest: int) -> list[RelationKey]:
-        """The relations that directed paths of up to `longest` steps from `source` can take."""
-        refs = self._reached(source, longest - 1, f"select target from {_touched('source', None)}", None)
-        rows = self._connection().execute(f"select source, kind, target from {_touched('source', None)}", {"refs": refs})
-        return [RelationKey(EntityRef.parse(row[0]), row[1], EntityRef.parse(row[2])) for row in rows]
-
-    def _reached(self, ref: EntityRef, depth: int, step: str, at: int | None) -> str:
-        """The entities within `depth` steps, as a JSON list; one query a step, of the frontier alone."""
-        there = f"select ref from entity where ref in (select value from json_each(:refs)) and {_holds(at)}"
-        database, seen, frontier = self._connection(), set[str](), {str(ref)}
-        for remaining in range(depth, -1, -1):
-            frontier = {row[0] for row in database.execute(there, {"refs": _json(frontier), "at": at})}
-            seen |= frontier
-            if not remaining or not frontier:
-                break
-            frontier = {row[0] for row in database.execute(step, {"refs": _json(frontier), "at": at})} - seen
-        return _json(seen)
+        return result
 
 
-def _touched(end: str, at: int | None, refs: str = "(select value from json_each(:refs))") -> str:
-    """The relations that touch `refs` with this end. For the present, past intervals are not even looked at."""
-    index = "" if at is not None else " indexed by relation_present" if end == "source" else " indexed by relation_target"
-    return f"relation{index} where {end} in {refs} and {_holds(at)}"
-
-
-def _json(texts: Iterable[str]) -> str:
-    return orjson.dumps(list(texts)).decode()
-
-
-def _holds(at: int | None) -> str:
-    return HOLDS_NOW if at is None else HELD_THEN
+def _reader(path: Path) -> sqlite3.Connection:
+    """A connection that sees what was there when it was opened, whoever writes meanwhile."""
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    database.create_function("lower_case", 1, str.lower, deterministic=True)
+    database.execute("begin")
+    layout = layout_of(database)
+    if layout > len(MIGRATIONS):
+        database.close()
+        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {len(MIGRATIONS)}: upgrade Whence.")
+    if layout < len(MIGRATIONS):
+        database.close()
+        raise StoreVersionError(f"The store {path} has the older layout {layout}: run `whence store migrate` first.")
+    return database
 
 
 def _sole_owner(path: Path) -> int:
@@ -238,67 +216,3 @@ def _sole_owner(path: Path) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     return lock
-
-
-def _upsert_entities(database: sqlite3.Connection, *, entities: Sequence[Entity]) -> None:
-    for entity in entities:
-        ref, attributes = str(entity.ref), orjson.dumps(dict(entity.attributes), option=orjson.OPT_SORT_KEYS).decode()
-        sources, first, last = orjson.dumps(list(entity.sources)).decode(), entity.first_seen, entity.last_seen
-        heartbeat = "update entity set sources = ?, last_seen = max(last_seen, ?) where ref = ? and closed is null and attributes = ?"
-        if database.execute(heartbeat, (sources, last, ref, attributes)).rowcount:
-            continue
-        row = database.execute(
-            "update entity set closed = max(opened, ?) where ref = ? and closed is null returning first_seen, last_seen", (last, ref)
-        ).fetchone()
-        opened, event = first, StructureEvent.ENTITY_APPEARED
-        if row:
-            first, last, opened, event = row[0], max(row[1], last), last, StructureEvent.ENTITY_CHANGED
-        # The intervals of one thing never overlap, whatever the times that come.
-        (past,) = database.execute("select coalesce(max(closed), 0) from entity where ref = ?", (ref,)).fetchone()
-        opened = max(past, opened)
-        database.execute("insert into entity values(?, ?, ?, ?, ?, ?, ?, null)", (ref, entity.ref.kind, attributes, sources, first, last, opened))
-        database.execute("insert into change values(?, ?, ?, null, null, null)", (opened, event.value, ref))
-
-
-def _upsert_relations(database: sqlite3.Connection, *, relations: Sequence[Relation]) -> None:
-    for relation in relations:
-        columns = key_columns(relation.key)
-        sources, statistics = orjson.dumps(list(relation.sources)).decode(), statistics_json(relation.statistics)
-        heartbeat = """update relation set sources = ?, confidence = ?, statistics = ?, last_seen = max(last_seen, ?)
-                       where source = ? and kind = ? and target = ? and closed is null"""
-        if database.execute(heartbeat, (sources, relation.confidence, statistics, relation.last_seen, *columns)).rowcount:
-            continue
-        for end in (columns[0], columns[2]):
-            if database.execute("select 1 from entity where ref = ? and closed is null", (end,)).fetchone() is None:
-                raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
-        past = "select coalesce(max(closed), 0) from relation where source = ? and kind = ? and target = ?"
-        opened = max(relation.first_seen, *database.execute(past, columns).fetchone())
-        database.execute(
-            "insert into relation values(?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
-            (*columns, sources, relation.confidence, statistics, relation.first_seen, relation.last_seen, opened),
-        )
-        database.execute("insert into change values(?, ?, ?, ?, ?, ?)", (opened, StructureEvent.RELATION_APPEARED.value, columns[0], *columns))
-
-
-def _touch(database: sqlite3.Connection, *, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-    database.executemany("update entity set last_seen = max(last_seen, ?) where ref = ? and closed is null", [(at, str(ref)) for ref in entities])
-    database.executemany(
-        "update relation set last_seen = max(last_seen, ?) where source = ? and kind = ? and target = ? and closed is null",
-        [(at, *key_columns(key)) for key in relations],
-    )
-
-
-def _expire(database: sqlite3.Connection, *, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-    keys = {key_columns(key) for key in relations}
-    for ref in entities:
-        keys.update(database.execute("select source, kind, target from relation where (source = ?1 or target = ?1) and closed is null", (str(ref),)))
-    for columns in sorted(keys):
-        ended = database.execute(
-            "update relation set closed = max(opened, ?) where source = ? and kind = ? and target = ? and closed is null returning closed", (at, *columns)
-        ).fetchone()
-        if ended:
-            database.execute("insert into change values(?, ?, ?, ?, ?, ?)", (ended[0], StructureEvent.RELATION_EXPIRED.value, columns[0], *columns))
-    for ref_text in sorted(str(ref) for ref in entities):
-        ended = database.execute("update entity set closed = max(opened, ?) where ref = ? and closed is null returning closed", (at, ref_text)).fetchone()
-        if ended:
-            database.execute("insert into change values(?, ?, ?, null, null, null)", (ended[0], StructureEvent.ENTITY_EXPIRED.value, ref_text))

@@ -1,15 +1,16 @@
 """The store protocol: what every graph store can do. Frozen values in, frozen values out; times are epoch nanoseconds.
 
 Heartbeats and statistics update in place; a validity interval opens or closes only on structural change, and that is what
-`at` reads. Implementations: graph/memory_store.py (oracle), graph/sqlite_store.py; Neo4j follows.
+`at` reads. Implementations: graph/memory_store.py (oracle), graph/sqlite_store.py, graph/neo4j_store.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from graph.topology import Entity, Relation, RelationKey, Snapshot, StructureChange
+from graph.records import Record
+from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
@@ -32,6 +33,8 @@ class GraphStore(Protocol):
     The validity intervals of one thing never overlap: what is dated before its last interval began or ended takes effect there.
     A call names each thing once. Whatever keeps a store from working raises StoreUnavailableError, and the caller may try again:
     a write that is repeated, its first acknowledgement lost, changes nothing more.
+    Sightings by several writers merge to the same in any order of arrival. What one of them lets expire stays while another saw
+    it later, and is back with the other's next sighting. Statistics are those of whoever wrote last.
     """
 
     async def ensure_schema(self) -> None:
@@ -41,16 +44,23 @@ class GraphStore(Protocol):
         """Releases the store; what was acknowledged is on disk."""
 
     async def upsert_entities(self, entities: Sequence[Entity]) -> None:
-        """Inserts, or updates attributes, sources and last_seen. Changed attributes are a structural change at last_seen."""
+        """Inserts, or merges: earliest first_seen, latest last_seen, all sources; attributes of the newest upsert, by its last_seen.
+
+        Changed attributes are a structural change at last_seen, with `describe_change` as its detail. Attributes of one instant: the
+        greater stand, as `attributes_json`. What was last seen at or before it expired stays so.
+        """
 
     async def upsert_relations(self, relations: Sequence[Relation]) -> None:
-        """Inserts, or updates sources, confidence, last_seen and statistics. Unknown ends raise StoreError."""
+        """Inserts, or merges: earliest first_seen, latest last_seen, all sources, the highest confidence; statistics are replaced.
 
-    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        """Heartbeat: moves last_seen forward to `at`, never back. Unknown ones are ignored."""
+        Unknown ends raise StoreError. What was last seen at or before it expired stays so.
+        """
+
+    async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
+        """Heartbeat: moves last_seen forward to `at`, never back. Returns those that are not there, in the order given."""
 
     async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
-        """Closes their validity at `at`; an expired entity takes its relations along. They stay readable before `at`."""
+        """Closes the validity at `at` of those not seen after it; an expired entity takes its relations along. They stay readable before `at`."""
 
     async def get(self, ref: EntityRef, at: int | None = None) -> Entity | None:
         """The entity as it is, or was at `at`."""
@@ -67,8 +77,23 @@ class GraphStore(Protocol):
     async def snapshot(self, at: int | None = None) -> Snapshot:
         """The whole estate, in ascending identity. Without `at` it is of the latest sighting in it."""
 
-    async def changes(self, since: int, until: int | None = None) -> Sequence[StructureChange]:
-        """Structural changes in (since, until], in order of time, event, entity, relation."""
+    async def changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[StructureChange]:
+        """Structural changes in (since, until], in order of time, event, entity, relation; the first `limit` of them."""
+
+    async def diff(self, before: int, after: int) -> Difference:
+        """How the estate at `after` differs from that at `before`: `graph.walks.difference` of the two snapshots."""
+
+    async def compact(self, before: int, most: int) -> int:
+        """Forgets intervals that closed before `before`, earliest first, at most `most` of them, and the changes that began or ended them.
+
+        Returns how many intervals were forgotten. The present, and the past since `before`, stay as they are.
+        """
+
+    def records(self) -> AsyncIterator[Sequence[Record]]:
+        """All there is, in batches of one kind: entity intervals, relation intervals, changes, incidents, saved states; by identity, then time."""
+
+    async def load(self, records: Sequence[Record]) -> None:
+        """Takes records as they are, in the order of `records`; ones that are there already are not doubled."""
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         """Inserts or replaces by id."""

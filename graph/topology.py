@@ -126,3 +126,14 @@ class Snapshot:
     at: int
     entities: tuple[Entity, ...]
     relations: tuple[Relation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What lies between two instants, in ascending identity. `changed`: entities whose attributes differ, as (before, after)."""
+
+    appeared: tuple[Entity, ...]
+    expired: tuple[Entity, ...]
+    changed: tuple[tuple[Entity, Entity], ...]
+    relations_appeared: tuple[Relation, ...]
+    relations_expired: tuple[Relation, ...]

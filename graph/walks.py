@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graph.topology import Entity, Relation, RelationKey, Snapshot
+from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot
 from schema.identity import EntityRef
 
 
@@ -55,3 +55,16 @@ def shortest_paths(keys: Sequence[RelationKey], source: EntityRef, target: Entit
             break
         partial = grown[:10_000]
     return found[:limit]
+
+
+def difference(before: Snapshot, after: Snapshot) -> Difference:
+    """What lies between two snapshots in ascending order."""
+    old, new = ({entity.ref: entity for entity in snapshot.entities} for snapshot in (before, after))
+    old_keys, new_keys = ({relation.key for relation in snapshot.relations} for snapshot in (before, after))
+    return Difference(
+        tuple(entity for entity in after.entities if entity.ref not in old),
+        tuple(entity for entity in before.entities if entity.ref not in new),
+        tuple((old[entity.ref], entity) for entity in after.entities if entity.ref in old and dict(old[entity.ref].attributes) != dict(entity.attributes)),
+        tuple(relation for relation in after.relations if relation.key not in old_keys),
+        tuple(relation for relation in before.relations if relation.key not in new_keys),
+    )

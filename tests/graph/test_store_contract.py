@@ -13,6 +13,7 @@ from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey, StructureEvent
+from graph.walks import difference
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
 from tests.neo4j_server import Neo4jServer, empty
@@ -131,7 +132,7 @@ async def test_state_is_kept_by_name(store: GraphStore) -> None:
 
 async def test_a_write_that_is_repeated_changes_nothing_more(store: GraphStore) -> None:
     await fill(store)
-    writes: list[Callable[[], Awaitable[None]]] = [
+    writes: list[Callable[[], Awaitable[object]]] = [
         lambda: store.upsert_entities([entity(CART, 30, version="2"), entity(ORDERS, 30)]),
         lambda: store.upsert_relations([relation(CALLS, 30), relation(RelationKey(CHECKOUT, "queries", ORDERS), 30)]),
         lambda: store.touch([CART], [CALLS], 35 * MS),
@@ -156,15 +157,93 @@ async def test_what_comes_back_after_it_expired_was_not_there_in_between(store: 
 
 async def test_what_is_dated_before_its_last_interval_takes_effect_when_that_began_or_ended(store: GraphStore) -> None:
     await store.upsert_entities([entity(CART, 10), entity(ORDERS, 10)])
-    await store.expire([CART], [], 5 * MS)
-    await store.upsert_entities([entity(CART, 7), Entity(ORDERS, {"version": "2"}, ("test",), 3 * MS, 4 * MS)])
-    assert [change.at for change in await store.changes(0)] == [10 * MS] * 5
+    await store.expire([CART], [], 12 * MS)
+    await store.upsert_entities([Entity(CART, {}, ("test",), 7 * MS, 13 * MS), Entity(ORDERS, {"version": "2"}, ("test",), 3 * MS, 11 * MS)])
+    assert [change.at for change in await store.changes(0)] == [10 * MS, 10 * MS, 11 * MS, 12 * MS, 12 * MS]
     await store.upsert_relations([relation(QUERIES, 20)])
-    await store.expire([], [QUERIES], 15 * MS)
-    await store.upsert_relations([relation(QUERIES, 12)])
-    assert [change.at for change in await store.changes(10 * MS)] == [20 * MS] * 3
+    await store.expire([], [QUERIES], 25 * MS)
+    await store.upsert_relations([Relation(QUERIES, ("test",), 0.9, 21 * MS, 26 * MS, None)])
+    assert [change.at for change in await store.changes(12 * MS)] == [20 * MS, 25 * MS, 25 * MS]
     for ref in (CART, ORDERS):
         assert [len([each for each in (await store.snapshot(at * MS)).entities if each.ref == ref]) for at in (4, 6, 8, 10, 20)] == [0, 0, 0, 1, 1]
+
+
+async def test_what_was_seen_since_does_not_expire_and_what_was_not_does_not_return(store: GraphStore) -> None:
+    await fill(store)
+    await store.touch([ORDERS], [QUERIES], 40 * MS)
+    await store.expire([ORDERS, CART], [CALLS, QUERIES], 35 * MS)
+    assert [each.ref for each in (await store.snapshot()).entities] == [ORDERS, CHECKOUT]
+    await store.upsert_entities([entity(CART, 35)])
+    assert await store.get(CART) is None
+    assert list(await store.touch([ORDERS, CART], [QUERIES], 50 * MS)) == [CART, QUERIES]
+    await store.upsert_entities([entity(CART, 36)])
+    assert await store.get(CART) is not None
+
+
+async def test_sightings_merge_and_the_newest_attributes_stand(store: GraphStore) -> None:
+    def seen(version: str, source: str, first: int, last: int) -> Entity:
+        return Entity(CART, {"version": version}, (source,), first * MS, last * MS)
+
+    await store.upsert_entities([seen("2", "b", 20, 30)])
+    await store.touch([CART], [], 60 * MS)
+    await store.upsert_entities([seen("1", "a", 10, 25)])
+    assert await store.get(CART) == Entity(CART, {"version": "2"}, ("a", "b"), 10 * MS, 60 * MS)
+    await store.upsert_entities([seen("3", "a", 10, 50)])
+    assert await store.get(CART) == Entity(CART, {"version": "3"}, ("a", "b"), 10 * MS, 60 * MS)
+    assert [(change.at, change.detail) for change in await store.changes(20 * MS)] == [(50 * MS, "version: 2 -> 3")]
+
+
+async def test_relations_merge_and_the_surest_confidence_stands(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_relations([Relation(CALLS, ("also",), 0.5, 5 * MS, 8 * MS, None)])
+    assert (await store.snapshot()).relations[1] == Relation(CALLS, ("also", "test"), 0.9, 5 * MS, 10 * MS, None)
+
+
+async def test_changes_come_no_more_than_were_asked_for(store: GraphStore) -> None:
+    await fill(store)
+    everything = list(await store.changes(0))
+    assert list(await store.changes(0, limit=2)) == everything[:2]
+    assert list(await store.changes(10 * MS, limit=9)) == everything[3:]
+
+
+async def test_a_difference_is_what_lies_between_two_snapshots(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_entities([entity(CHECKOUT, 25, version="2")])
+    await store.expire([ORDERS], [], 30 * MS)
+    for before, after in ((15, 40), (40, 15), (9, 22), (22, 31), (5, 5)):
+        assert await store.diff(before * MS, after * MS) == difference(await store.snapshot(before * MS), await store.snapshot(after * MS))
+    found = await store.diff(15 * MS, 26 * MS)
+    assert ([each.ref for each in found.appeared], [each.key for each in found.relations_appeared]) == ([ORDERS], [QUERIES])
+    assert [(old.attributes, new.attributes) for old, new in found.changed] == [({}, {"version": "2"})]
+
+
+async def test_compaction_forgets_what_ended_and_no_more_than_asked(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_entities([entity(CHECKOUT, 25, version="2")])
+    await store.expire([ORDERS], [], 30 * MS)
+    since = [await store.snapshot(at) for at in (None, 30 * MS, 40 * MS)]
+    assert [await store.compact(before * MS, most) for before, most in ((25, 9), (30, 9), (31, 1), (31, 9), (31, 9))] == [0, 1, 1, 1, 0]
+    assert [await store.snapshot(at) for at in (None, 30 * MS, 40 * MS)] == since
+    assert [(change.at, change.entity, change.relation) for change in await store.changes(0)] == [
+        (10 * MS, CART, None), (10 * MS, CHECKOUT, CALLS), (25 * MS, CHECKOUT, None)
+    ]  # fmt: skip
+
+
+async def test_what_is_read_out_of_a_store_can_be_put_into_another(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_entities([entity(CHECKOUT, 25, version="2")])
+    await store.expire([ORDERS], [], 30 * MS)
+    await store.upsert_entities([entity(ORDERS, 40)])
+    await store.save_incidents([Incident("a", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 10 * MS, None, None, 0.5, 0.5, ())])
+    await store.save_state("belief", b"\x00\xff")
+    written = [record async for batch in store.records() for record in batch]
+    other = MemoryGraphStore()
+    for start in range(0, len(written), 3):
+        await other.load(written[start : start + 3])
+    assert [record async for batch in other.records() for record in batch] == written
+    assert [await other.snapshot(at) for at in (None, 15 * MS, 35 * MS)] == [await store.snapshot(at) for at in (None, 15 * MS, 35 * MS)]
+    await store.load(written)
+    assert [record async for batch in store.records() for record in batch] == written
 
 
 async def test_neighbours_of_the_past_are_those_of_then(store: GraphStore) -> None:
