@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasoning.cluster_edits import add_links, carry_over, change_strengths, reaches
 from reasoning.cluster_propagation import Messages, WorkList, clipped, no_messages, predict, scratch, settle, sweep, work_list
@@ -46,20 +48,83 @@ class _Family:
     exact: bool
 
 
+class LocalNetwork(NamedTuple):
+    """What a region is planned from, as `plan_region` takes it: variables: Int64[k], then local arrays."""
+
+    variables: Int64
+    leak: Float64
+    parent_ptr: Int64
+    parent: Int32
+    strength: Float64
+    log_evidence: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class BeliefMemory:
+    """A copy of a state: what was said, and from what each family was solved (its members, its regions, exact or not)."""
+
+    clusters: Clusters
+    messages: Messages
+    evidence: Float64
+    answer: Float64
+    unsolved: Int32
+    families: tuple[tuple[Int32, tuple[LocalNetwork, ...], bool], ...]
+
+
+class Propagation(Protocol):
+    """Who brings messages to rest in place of the state: shards (reasoning.sharding.runner)."""
+
+    def build(self, network: CausalNetwork, carried: Int32 | None) -> None:
+        """Another network is to come, whose variables were called `carried` before: Int32[n], -1 where new; None: all begins anew."""
+
+    def start(self, order: Int32) -> None:
+        """The next `settle` begins from nothing: all clusters are visited against the causal order, Int32[c], and along it."""
+
+    def settle(self, clusters: Clusters, messages: Messages, pending: Int32) -> tuple[Int32, Int32]:
+        """Visits the pending clusters and whatever moves. Returns the clusters visited, and those that gave up before they came to rest."""
+
+
 class BeliefState:
     """Owns its arrays; one task uses it. Changes are told first and take effect together at `settle`."""
 
-    def __init__(self, network: CausalNetwork, log_evidence: Float64, settings: BeliefSettings | None = None, plans: PlanCache | None = None) -> None:
-        """log_evidence: Float64[n], as for `posteriors`. Raises InvalidEvidenceError, and what `settle` raises."""
+    def __init__(
+        self,
+        network: CausalNetwork,
+        log_evidence: Float64,
+        settings: BeliefSettings | None = None,
+        plans: PlanCache | None = None,
+        memory: BeliefMemory | None = None,
+        propagation: Propagation | None = None,
+    ) -> None:
+        """log_evidence: Float64[n], as for `posteriors`. Goes on from `memory` if that is of the same network under the same evidence.
+
+        propagation: who brings messages to rest, if not the state itself. Raises InvalidEvidenceError, and what `settle` raises.
+        """
         self._settings = settings or BeliefSettings()
         self._plans = plans or PlanCache()
         self._room = scratch()
-        self._network: CausalNetwork | None = None
+        self._propagation = propagation
+        self._network: CausalNetwork | None = None  # as long as nothing but `follow` changed its links
         self.unsettled = 0
         self._pending: Int32 = np.zeros(0, np.int32)
         self._unsolved: Int32 = self._pending
-        self._restart(network, log_evidence)
+        check_evidence(log_evidence, len(network))
+        if memory is not None and _is_of(memory, network, log_evidence):
+            self._recall(memory, network, log_evidence)
+        else:
+            self._restart(network, log_evidence)
         self.settle()
+
+    def memory(self) -> BeliefMemory:
+        """A copy to go on from, in another process too."""
+        families = tuple(
+            (family.members, tuple(LocalNetwork(*(getattr(region, part) for part in LocalNetwork._fields)) for region in family.regions), family.exact)
+            for family in self._families.values()
+        )
+        clusters, messages = Clusters(*_copied(self._clusters)), Messages(*_copied(self._messages))
+        return BeliefMemory(
+            clusters, messages, self._evidence.copy(), self._answer.copy(), np.union1d(self._unsolved, self._pending).astype(np.int32), families
+        )
 
     @property
     def probability(self) -> Float64:
@@ -86,6 +151,7 @@ class BeliefState:
 
     def set_strengths(self, cause: Int32, effect: Int32, strength: Float64) -> None:
         """New strengths of links that exist; 0 takes a link out. Raises InvalidNetworkError where there is none."""
+        self._network = None
         missing = change_strengths(self._clusters, self._messages, self._work, cause, effect, strength)
         if missing >= 0:
             raise InvalidNetworkError(f"Variable {cause[missing]} is no cause of variable {effect[missing]}: use `connect` for a new link.")
@@ -100,6 +166,7 @@ class BeliefState:
         for above, below in zip(cause.tolist(), effect.tolist(), strict=True):
             if reaches(self._clusters, below, above, self._inside):
                 raise InvalidNetworkError(f"Variable {below} is a cause of variable {above}: a link back would close a cycle.")
+        self._network = None
         order = np.lexsort((cause, effect))
         cause, effect, strength = cause[order], effect[order], strength[order]
         if self._clusters.used[0] + cause.size > self._clusters.source.size:
@@ -114,30 +181,35 @@ class BeliefState:
 
     def network(self) -> CausalNetwork:
         """The network as it stands, an entity for each cluster."""
-        cause, effect, strength = links_of(self._clusters)
-        return network_of(self._clusters.leak, cause, effect, strength, self._clusters.cluster, np.zeros(self._clusters.leak.size, np.bool_), self._feedback)
+        return _network_of(self._clusters, self._feedback)
 
     def follow(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
         """Makes this the state of another network under other evidence, keeping what still holds.
 
         carried: Int32[n], what each variable was called so far, -1 where it is new. Only names that stay and links that stay save work.
+        Raises InvalidEvidenceError, and then nothing has changed.
         """
+        check_evidence(log_evidence, len(network))
         last = self._network
         same = last is not None and np.array_equal(last.parent_ptr, network.parent_ptr) and np.array_equal(last.parent, network.parent)
         if last is None or not same or not np.array_equal(last.cluster, network.cluster) or not np.array_equal(carried, np.arange(len(last))):
             self._rebuild(network, log_evidence, carried)
         else:
             self._change_to(last, network, log_evidence)
-        self._network = network
+            self._network = network
 
     def settle(self) -> None:
         """Propagates what was told since and solves again what it touched. `unsettled`: how many clusters gave up before they came to rest.
 
         Raises InconsistentEvidenceError when every world is ruled out; what was touched is then solved at the next call.
         """
-        touched, self.unsettled = settle(self._clusters, self._messages, self._work, self._room, self._pending, self._settings.tolerance)
-        self._pending = self._work.touched[:touched].copy()
-        self._unsolved = np.union1d(self._unsolved, self._pending).astype(np.int32)
+        if self._propagation is not None:
+            touched, gave_up = self._propagation.settle(self._clusters, self._messages, self._pending)
+            self.unsettled = gave_up.size
+        else:
+            count, self.unsettled = settle(self._clusters, self._messages, self._work, self._room, self._pending, self._settings.tolerance)
+            touched = self._work.touched[:count]
+        self._unsolved = np.union1d(self._unsolved, touched).astype(np.int32)
         self._pending = self._pending[:0]
         self._solve()
 
@@ -157,30 +229,50 @@ class BeliefState:
         self._pending = np.union1d(self._pending, clusters)
 
     def _restart(self, network: CausalNetwork, log_evidence: Float64) -> None:
-        check_evidence(log_evidence, len(network))
-        self._take(cluster_network(network, SPARE), network.feedback, log_evidence)
+        self._take(network, log_evidence, cluster_network(network, SPARE))
         prior = np.full(len(network), np.nan)
         fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, prior)
         predict(self._clusters, self._messages, prior)
         order = _causes_first(network, self._clusters)
-        sweep(self._clusters, self._messages, self._work, self._room, order[::-1].copy())
-        sweep(self._clusters, self._messages, self._work, self._room, order)
-        self._pending = np.flatnonzero(self._messages.moved > self._settings.tolerance).astype(np.int32)
+        if self._propagation is not None:
+            self._propagation.build(network, None)
+            self._propagation.start(order)
+        else:
+            sweep(self._clusters, self._messages, self._work, self._room, order[::-1].copy())
+            sweep(self._clusters, self._messages, self._work, self._room, order)
+            self._pending = np.flatnonzero(self._messages.moved > self._settings.tolerance).astype(np.int32)
         self._unsolved = np.arange(self._clusters.first_in.size, dtype=np.int32)
 
-    def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
-        check_evidence(log_evidence, len(network))
-        old_clusters, old_messages = self._clusters, self._messages
-        self._take(cluster_network(network, SPARE), network.feedback, log_evidence)
-        carry_over(old_clusters, old_messages, carried, self._clusters, self._messages)
-        self._pending = np.arange(self._clusters.first_in.size, dtype=np.int32)
+    def _recall(self, memory: BeliefMemory, network: CausalNetwork, log_evidence: Float64) -> None:
+        self._take(network, log_evidence, Clusters(*_copied(memory.clusters)))
+        self._messages = Messages(*_copied(memory.messages))
+        self._answer[:] = memory.answer
+        self._unsolved = memory.unsolved
+        for number, (members, networks, exact) in enumerate(memory.families):
+            regions = [plan_region(*local, network.feedback, self._plans) for local in networks]
+            self._families[number] = _Family(members, tuple(region for region in regions if region is not None), exact)
+            self._family_of[members] = number
+        self._next_family = len(memory.families)
+        if self._propagation is not None:
+            self._propagation.build(network, None)
 
-    def _take(self, clusters: Clusters, feedback: FeedbackLinks, log_evidence: Float64) -> None:
+    def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
+        old_clusters, old_messages, waiting = self._clusters, self._messages, np.isin(self._clusters.cluster, self._pending)
+        self._take(network, log_evidence, cluster_network(network, SPARE))
+        fresh = carry_over(old_clusters, old_messages, carried, self._clusters, self._messages)
+        fresh[self._clusters.cluster[(carried >= 0) & waiting[carried]]] = True
+        self._pending = np.flatnonzero(fresh).astype(np.int32)
+        self._unsolved = np.arange(fresh.size, dtype=np.int32)
+        if self._propagation is not None:
+            self._propagation.build(network, carried)
+
+    def _take(self, network: CausalNetwork, log_evidence: Float64, clusters: Clusters) -> None:
         count = clusters.first_in.size
-        self._feedback = feedback
+        self._network = network
+        self._feedback = network.feedback
         self._evidence = log_evidence.copy()
         self._clusters = clusters
-        self._messages: Messages = no_messages(clusters, log_evidence)
+        self._messages = no_messages(clusters, log_evidence)
         self._work: WorkList = work_list(count)
         self._answer = np.zeros(clusters.leak.size)
         self._pending = self._unsolved = np.zeros(0, np.int32)
@@ -204,11 +296,14 @@ class BeliefState:
         links = np.flatnonzero(last.strength != network.strength)
         if links.size:
             self.set_strengths(network.parent[links], network.effect[links], network.strength[links])
-        leaks = np.flatnonzero(last.leak != network.leak)
+        leaks = np.flatnonzero(self._clusters.leak != network.leak)
         self.set_leaks(leaks, network.leak[leaks])
-        check_evidence(log_evidence, len(network))
         findings = np.flatnonzero(self._evidence != log_evidence)
         self.observe(findings, log_evidence[findings])
+        if not _same_links(self._feedback, network.feedback):
+            for back in (self._feedback, network.feedback):
+                self._touch(self._clusters.cluster[np.concatenate((back.cause, back.effect))])
+            self._feedback = network.feedback
 
     def _solve(self) -> None:
         """Solves the families of `_unsolved` again. A family is looked at whole: what leaves it needs an answer too."""
@@ -287,6 +382,30 @@ class BeliefState:
         members, start = split_core(self._clusters, self._messages, core, coarser, self._stamp, self._now, self._answer)
         pieces = [self._solve_core(members[first:last], coarser)[0] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
         return [region for piece in pieces for region in piece], False
+
+
+def _network_of(clusters: Clusters, feedback: FeedbackLinks) -> CausalNetwork:
+    cause, effect, strength = links_of(clusters)
+    return network_of(clusters.leak, cause, effect, strength, clusters.cluster, np.zeros(clusters.leak.size, np.bool_), feedback)
+
+
+def _is_of(memory: BeliefMemory, network: CausalNetwork, log_evidence: Float64) -> bool:
+    """Whether a copy is of a network under some evidence."""
+    try:
+        known = _network_of(memory.clusters, network.feedback)
+    except (InvalidNetworkError, IndexError, ValueError):
+        return False
+    same = all(np.array_equal(getattr(known, part), getattr(network, part)) for part in ("leak", "parent_ptr", "parent", "strength"))
+    return same and np.array_equal(memory.evidence, log_evidence)
+
+
+def _copied(arrays: Clusters | Messages) -> list[NDArray[Any]]:
+    return [array.copy() for array in arrays]
+
+
+def _same_links(one: FeedbackLinks, other: FeedbackLinks) -> bool:
+    """Whether they are the same, with the same strengths."""
+    return all(np.array_equal(getattr(one, part), getattr(other, part)) for part in ("cause", "effect", "strength"))
 
 
 def _causes_first(network: CausalNetwork, clusters: Clusters) -> Int32:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.saved_state import Arrays, SavedStateError, json_array, json_of
+from reasoning.belief import BeliefMemory
+from reasoning.belief_arrays import state_arrays, state_of
 from reasoning.evidence.state import EvidenceMemory
 from reasoning.evidence.streams import CAPACITY, StreamArrays, StreamsState
 from reasoning.incidents import TrackerState
@@ -18,12 +20,15 @@ from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef
 from schema.windows import Change, ChangeKind
 
+STATE = "state "  # begins the names of the arrays of messages
+
 
 @dataclass(frozen=True, slots=True)
 class Belief:
     """What is believed at event time `at`. Entities in keys of streams and in changes are places in `identities`, None there if they are gone.
 
-    `changes`: those of the last hour, which raise priors. Learned rates are the baselines of the streams.
+    `changes`: those of the last hour, which raise priors. Learned rates are the baselines of the streams. `state`: the messages, of the
+    network that all this makes; None where there are none.
     """
 
     at: int
@@ -31,6 +36,7 @@ class Belief:
     evidence: EvidenceMemory
     changes: tuple[Change, ...]
     incidents: TrackerState
+    state: BeliefMemory | None = None
 
     def numbered(self, number: Callable[[EntityRef], int]) -> Belief:
         """The same under other numbers of entities; what is of an entity that is gone or has no number (below 0) is left out."""
@@ -60,6 +66,8 @@ def belief_arrays(belief: Belief) -> dict[str, NDArray[Any]]:
     }
     for name, table in belief.evidence.streams.items():
         found |= {f"{name}.{part}": array for part, array in _stream_arrays(table, texts).items()}
+    if belief.state is not None:
+        found |= {STATE + name: array for name, array in state_arrays(belief.state).items()}
     return {**found, "texts": json_array(list(texts))}
 
 
@@ -79,6 +87,7 @@ def belief_of(arrays: Arrays) -> Belief:
             incidents=TrackerState(
                 _counts_of(arrays["likely"]), _counts_of(arrays["unlikely"]), {name: (now, peak) for name, now, peak in json_of(arrays["incidents"])}
             ),
+            state=state_of({name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}),
         )
     except (KeyError, IndexError, TypeError, ValueError) as trouble:
         raise SavedStateError(f"its belief does not read ({type(trouble).__name__}: {trouble})") from trouble

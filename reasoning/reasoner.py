@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
+from reasoning.belief import BeliefMemory, BeliefState
 from reasoning.belief_store import Belief
 from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
@@ -20,17 +21,17 @@ from reasoning.evidence.state import EvidenceState
 from reasoning.explanation import explain
 from reasoning.export import NamedNetwork, named_network
 from reasoning.incidents import IncidentSettings, IncidentTracker
-from reasoning.inference import Posteriors, posteriors
+from reasoning.inference import Posteriors
 from reasoning.intervention import impact, what_if
 from reasoning.next_observation import next_observations
 from reasoning.regions import PlanCache
 from schema.batches import Float64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
-from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, WhatIf
+from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, RuledOut, WhatIf
 from schema.windows import Change, TelemetryWindow
 
-IMPACT_SEED = 1  # the same question gets the same answer
+SEED = 1  # the same question gets the same answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class Reasoner:
         self._compiler = NetworkCompiler(knowledge, graph)
         self._plans = PlanCache()
         self._compiled: CompiledNetwork | None = None
+        self._beliefs: BeliefState | None = None
+        self._followed: CompiledNetwork | None = None  # what the beliefs are of
+        self._ruled_out: tuple[RuledOut, ...] = ()
+        self._trouble = ""
         self._solved: Posteriors | None = None
         self._changed: tuple[Incident, ...] = ()
         self.diagnosis = Diagnosis(0, (), (), (), exact=True)
@@ -76,7 +81,8 @@ class Reasoner:
 
     def belief(self) -> Belief:
         """A copy of all that the next verdict depends on, beside the graph and the open incidents."""
-        return Belief(self._state.at, self._graph.identities(), self._evidence.memory(), tuple(self._recent_changes()), self._tracker.state())
+        messages = None if self._beliefs is None else self._beliefs.memory()
+        return Belief(self._state.at, self._graph.identities(), self._evidence.memory(), tuple(self._recent_changes()), self._tracker.state(), messages)
 
     def resume(self, belief: Belief) -> Diagnosis:
         """Goes on where another left off, after `restore`, on the same graph: its last diagnosis stands again. Raises SavedStateError."""
@@ -85,7 +91,8 @@ class Reasoner:
         self._changes.extend(belief.changes)
         self._tracker.resume(belief.incidents)
         self._state = self._evidence.conclude(belief.at)
-        self._compiled = self._solved = None
+        self._beliefs = self._followed = None
+        self._follow(belief.state)
         return self._renew()
 
     def changed_incidents(self) -> tuple[Incident, ...]:
@@ -93,14 +100,15 @@ class Reasoner:
         return self._changed
 
     def gather(self, window: TelemetryWindow) -> None:
-        """Takes a window's evidence without renewing the diagnosis: a replay asks for one only now and then."""
+        """Takes a window's evidence and lets belief follow. Without a diagnosis: a replay asks for one only now and then."""
         if window.end <= self._state.at:
             # Time was turned back: what is known is of times that are still to come.
             self._evidence = EvidenceEngine(self._knowledge, self._graph, self._settings.evidence)
             self._changes.clear()
+            self._beliefs = self._followed = None
         self._changes.extend(window.changes)
         self._state = self._evidence.observe(window)
-        self._compiled = self._solved = None
+        self._follow()
 
     def observe(self, window: TelemetryWindow) -> Diagnosis:
         """The diagnosis as of the window's end. If none can be made, the last one is kept and says why it is stale."""
@@ -115,13 +123,13 @@ class Reasoner:
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
         """What a defect or condition takes down. Raises UnknownVariableError."""
-        return impact(self._network(), of, np.random.default_rng(IMPACT_SEED))
+        return impact(self._network(), of, np.random.default_rng(SEED))
 
     def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
         """The estate under interventions. Raises UnknownVariableError."""
         compiled = self._network()
         with naming(compiled):
-            return what_if(compiled, self._log_evidence(compiled), tuple(interventions))
+            return what_if(compiled, self._log_evidence(compiled), tuple(interventions), np.random.default_rng(SEED))
 
     def explanation(self, first: int = 3) -> Explanation:
         """Why the latest diagnosis is what it is: of its `first` root causes. Nothing while no evidence stands concluded. Raises ReasoningError."""
@@ -149,6 +157,29 @@ class Reasoner:
             raise UnknownVariableError(f"There is no entity {root}.")
         return named_network(self._state.at, self._network(), self._state.findings, inside)
 
+    def _follow(self, recalled: BeliefMemory | None = None) -> None:
+        """Lets belief follow the evidence. What can't be believed is kept for `conclude` to tell, and leaves the way to the next window open."""
+        self._compiled = self._solved = None
+        self._trouble = ""
+        try:
+            compiled = self._network()
+            forbidden, self._ruled_out = forbidden_links(compiled, self._state.findings)
+            compiled = self._compiled = compiled.without(forbidden)
+            with naming(compiled):
+                self._believe(compiled, recalled)
+        except ReasoningError as trouble:
+            self._trouble = f"{trouble}"
+
+    def _believe(self, compiled: CompiledNetwork, recalled: BeliefMemory | None) -> None:
+        log_evidence = self._log_evidence(compiled)
+        if self._beliefs is None or self._followed is None:
+            self._beliefs = BeliefState(compiled.network, log_evidence, plans=self._plans, memory=recalled)
+            self._followed = compiled
+            return
+        self._beliefs.follow(compiled.network, log_evidence, compiled.carried_from(self._followed))
+        self._followed = compiled
+        self._beliefs.settle()
+
     def _renew(self) -> Diagnosis:
         try:
             self.diagnosis = self._diagnose()
@@ -157,12 +188,12 @@ class Reasoner:
         return self.diagnosis
 
     def _diagnose(self) -> Diagnosis:
+        if self._trouble or self._beliefs is None:
+            return replace(self.diagnosis, stale=self._trouble)
         compiled = self._network()
-        forbidden, ruled_out = forbidden_links(compiled, self._state.findings)
-        compiled = self._compiled = compiled.without(forbidden)
+        solved = self._solved = self._beliefs.posteriors()
         with naming(compiled):
-            solved = self._solved = posteriors(compiled.network, self._log_evidence(compiled), plans=self._plans)
-            return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, ruled_out)
+            return diagnose(self._state.at, compiled, self._state.findings, solved, self._graph, self._knowledge, self._ruled_out)
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:

@@ -105,6 +105,7 @@ def test_a_diagnosis_follows_feedback() -> None:
     reasoner = Reasoner(knowledge(), estate(relations))
     findings = slow(ORDERS_DB, 4.0), slow(ORDERS, 4.0), slow(CART, 4.0)
     reasoner._state = EvidenceState(START, findings, live)
+    reasoner._follow()
     found = {cause.cause: cause for cause in reasoner.conclude().root_causes}[SLOW_QUERY]
     compiled = compile_network(knowledge(), estate(relations), live)
     assert compiled.feedback_names == ((latency(ORDERS), latency(CART)),)
