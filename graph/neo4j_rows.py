@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
-import orjson
-
+from graph.merging import attributes_json
+from graph.records import EntityInterval, RelationInterval
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange, StructureEvent
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
@@ -15,7 +14,7 @@ from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
 Row = dict[str, Any]
 MILLISECOND = 1_000_000
 # What Whence itself says of an entity; everything else that its node carries is an attribute.
-OWN = frozenset({"id", "kind", "cluster", "namespace", "name", "sources", "first_seen", "last_seen", "opened", "closed", "fingerprint"})
+OWN = frozenset({"id", "kind", "cluster", "namespace", "name", "sources", "first_seen", "last_seen", "opened", "closed", "told", "attributes"})
 ESCAPE = "attribute."
 
 
@@ -35,7 +34,7 @@ def relation_type(kind: str) -> str:
 
 
 def entity_row(entity: Entity) -> Row:
-    """The label of its kind, and the properties of its node."""
+    """The label of its kind, and the properties of its node: each attribute as one, and all of them as one text, to compare."""
     ref = entity.ref
     attributes = {ESCAPE + name if name in OWN or name.startswith(ESCAPE) else name: value for name, value in entity.attributes.items()}
     return {
@@ -50,13 +49,10 @@ def entity_row(entity: Entity) -> Row:
             "sources": list(entity.sources),
             "first_seen": milliseconds(entity.first_seen),
             "last_seen": milliseconds(entity.last_seen),
-            "fingerprint": _fingerprint(attributes),
+            "told": milliseconds(entity.last_seen),
+            "attributes": attributes_json(entity.attributes),
         },
     }
-
-
-def _fingerprint(attributes: Mapping[str, str]) -> str:
-    return blake2b(orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest() if attributes else ""
 
 
 def entity_of(properties: Mapping[str, Any]) -> Entity:
@@ -72,15 +68,15 @@ def key_row(key: RelationKey) -> Row:
 
 
 def relation_row(relation: Relation) -> Row:
-    """Its ends, when it was seen, and what is replaced each time: where it is None, the relationship loses the property."""
+    """Its ends, what is merged, and what is replaced each time: where that is None, the relationship loses the property."""
     statistics = relation.statistics
     return {
         **key_row(relation.key),
+        "sources": list(relation.sources),
+        "confidence": relation.confidence,
         "first_seen": milliseconds(relation.first_seen),
         "last_seen": milliseconds(relation.last_seen),
-        "properties": {
-            "sources": list(relation.sources),
-            "confidence": relation.confidence,
+        "statistics": {
             "requests": statistics.requests if statistics else None,
             "errors": statistics.errors if statistics else None,
             "duration_seconds": statistics.duration if statistics else None,
@@ -104,10 +100,47 @@ def relation_of(source: EntityRef, kind: str, target: EntityRef, properties: Map
     )
 
 
-def change_of(at: int, event: str, entity: str, source: str | None, kind: str | None, target: str | None) -> StructureChange:
-    """A change; `source`, `kind` and `target` are None where it is one of an entity."""
-    relation = RelationKey(EntityRef.parse(source), kind, EntityRef.parse(target)) if source and kind and target else None
-    return StructureChange(at * MILLISECOND, StructureEvent(event), EntityRef.parse(entity), relation)
+def change_row(change: StructureChange) -> Row:
+    """The properties of its node."""
+    ends: Row = {"source": None, "kind": None, "target": None}
+    if change.relation is not None:
+        ends = {**key_row(change.relation), "kind": change.relation.kind}
+    return {"at": milliseconds(change.at), "event": change.event.value, "entity": str(change.entity), "detail": change.detail, **ends}
+
+
+def change_of(row: Mapping[str, Any]) -> StructureChange:
+    """The reverse of change_row; a change without detail has none."""
+    relation = RelationKey(EntityRef.parse(row["source"]), row["kind"], EntityRef.parse(row["target"])) if row["source"] else None
+    return StructureChange(row["at"] * MILLISECOND, StructureEvent(row["event"]), EntityRef.parse(row["entity"]), relation, row["detail"] or "")
+
+
+def entity_interval_row(interval: EntityInterval) -> Row:
+    """As entity_row, and when it began and ended."""
+    row = entity_row(interval.entity)
+    row["properties"]["told"] = milliseconds(interval.told)
+    return {**row, "opened": milliseconds(interval.opened), "closed": None if interval.closed is None else milliseconds(interval.closed)}
+
+
+def entity_interval_of(properties: Mapping[str, Any]) -> EntityInterval:
+    """The interval of a node."""
+    return EntityInterval(entity_of(properties), properties["opened"] * MILLISECOND, _closed(properties), properties["told"] * MILLISECOND)
+
+
+def relation_interval_row(interval: RelationInterval) -> Row:
+    """As relation_row, and when it began and ended."""
+    closed = None if interval.closed is None else milliseconds(interval.closed)
+    return {**relation_row(interval.relation), "opened": milliseconds(interval.opened), "closed": closed}
+
+
+def relation_interval_of(row: Mapping[str, Any]) -> RelationInterval:
+    """The interval of a relationship, or of the node it left."""
+    relation = relation_of(EntityRef.parse(row["source"]), row["kind"], EntityRef.parse(row["target"]), row["properties"])
+    return RelationInterval(relation, row["properties"]["opened"] * MILLISECOND, _closed(row["properties"]))
+
+
+def _closed(properties: Mapping[str, Any]) -> int | None:
+    closed = properties.get("closed")
+    return None if closed is None else closed * MILLISECOND
 
 
 def incident_row(incident: Incident) -> Row:

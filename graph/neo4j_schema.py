@@ -22,7 +22,9 @@ SCHEMA = (
     "CREATE INDEX whence_relation_version IF NOT EXISTS FOR (n:RelationVersion) ON (n.source, n.kind, n.target)",
     "CREATE INDEX whence_relation_version_source IF NOT EXISTS FOR (n:RelationVersion) ON (n.source, n.opened)",
     "CREATE INDEX whence_relation_version_target IF NOT EXISTS FOR (n:RelationVersion) ON (n.target, n.opened)",
-    "CREATE INDEX whence_structure_change IF NOT EXISTS FOR (n:StructureChange) ON (n.at)",
+    "CREATE INDEX whence_entity_version_closed IF NOT EXISTS FOR (n:EntityVersion) ON (n.closed)",
+    "CREATE INDEX whence_relation_version_closed IF NOT EXISTS FOR (n:RelationVersion) ON (n.closed)",
+    "CREATE INDEX whence_structure_change IF NOT EXISTS FOR (n:StructureChange) ON (n.at, n.entity)",
     "CREATE INDEX whence_incident_opened IF NOT EXISTS FOR (n:Incident) ON (n.opened_at)",
 )
 WAIT_SECONDS = 300

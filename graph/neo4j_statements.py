@@ -5,58 +5,98 @@ A write takes `$rows`, or `$ids` and `$at`, of one batch. Relationships are type
 
 from __future__ import annotations
 
-# An entity that expired keeps its node, with another label, for what points at it, and because its next interval can't begin before its last one ended.
+# What a merge keeps of two sightings: all sources, the earliest first_seen, the latest last_seen.
+_MERGE = """
+SET {0}.sources = CASE WHEN {0}.sources = {1}.sources THEN {0}.sources
+                  ELSE COLLECT {{ UNWIND {0}.sources + {1}.sources AS source RETURN DISTINCT source ORDER BY source }} END,
+    {0}.first_seen = CASE WHEN {1}.first_seen < {0}.first_seen THEN {1}.first_seen ELSE {0}.first_seen END,
+    {0}.last_seen = CASE WHEN {1}.last_seen > {0}.last_seen THEN {1}.last_seen ELSE {0}.last_seen END
+"""
+
+# An entity that expired keeps its node, with another label, for what points at it, and because its next interval can't begin before its last one
+# ended. Writing the cluster, which never differs, takes the lock before anything is read. Returns those that stay gone.
 RETURN_ENTITIES = """
 UNWIND $rows AS row
 MATCH (e:Gone {id: row.properties.id})
-WITH e, row, CASE WHEN row.properties.first_seen > e.closed THEN row.properties.first_seen ELSE e.closed END AS opened
-SET e = row.properties, e.opened = opened
-REMOVE e:Gone
-SET e:Entity:$(row.label)
-CREATE (:StructureChange {at: opened, event: 'entity_appeared', entity: row.properties.id})-[:OF]->(e)
+SET e.cluster = row.properties.cluster
+WITH e, row, e.closed AS closed, row.properties.last_seen > e.closed AS returns
+CALL (e, row, closed, returns) {
+  WITH e, row, closed, returns WHERE returns
+  WITH e, row, CASE WHEN row.properties.first_seen > closed THEN row.properties.first_seen ELSE closed END AS opened
+  SET e = row.properties, e.opened = opened
+  REMOVE e:Gone
+  SET e:Entity:$(row.label)
+  CREATE (:StructureChange {at: opened, event: 'entity_appeared', detail: '', entity: row.properties.id})-[:OF]->(e)
+}
+WITH row, returns WHERE NOT returns
+RETURN row.properties.id AS id
 """
 
-UPSERT_ENTITIES = """
+# Returns what stood before where attributes changed.
+UPSERT_ENTITIES = f"""
 UNWIND $rows AS row
-MERGE (e:Entity {id: row.properties.id})
-WITH e, row, e.opened AS opened, e.fingerprint AS fingerprint
-CALL (e, row, opened) {
-  WITH e, row, opened WHERE opened IS NULL
+MERGE (e:Entity {{id: row.properties.id}})
+SET e.cluster = row.properties.cluster
+WITH e, row, properties(e) AS old
+WITH e, row, old, old.attributes <> row.properties.attributes AND (row.properties.last_seen > old.told
+     OR row.properties.last_seen = old.told AND row.properties.attributes > old.attributes) AS turns
+CALL (e, row, old) {{
+  WITH e, row, old WHERE old.opened IS NULL
   SET e = row.properties, e.opened = row.properties.first_seen
   SET e:$(row.label)
-  CREATE (:StructureChange {at: row.properties.first_seen, event: 'entity_appeared', entity: row.properties.id})-[:OF]->(e)
-}
-CALL (e, row, opened, fingerprint) {
-  WITH e, row, opened, fingerprint WHERE opened IS NOT NULL AND fingerprint = row.properties.fingerprint
-  SET e.sources = row.properties.sources,
-      e.last_seen = CASE WHEN row.properties.last_seen > e.last_seen THEN row.properties.last_seen ELSE e.last_seen END
-}
-CALL (e, row, opened, fingerprint) {
-  WITH e, row, opened, fingerprint WHERE opened IS NOT NULL AND fingerprint <> row.properties.fingerprint
-  WITH e, row, properties(e) AS old, CASE WHEN row.properties.last_seen > opened THEN row.properties.last_seen ELSE opened END AS turned
+  CREATE (:StructureChange {{at: row.properties.first_seen, event: 'entity_appeared', detail: '', entity: row.properties.id}})-[:OF]->(e)
+}}
+CALL (e, row, old) {{
+  WITH e, row, old, row.properties AS seen WHERE old.opened IS NOT NULL
+  {_MERGE.format("e", "seen")}
+  SET e.told = CASE WHEN old.attributes = seen.attributes AND seen.last_seen > old.told THEN seen.last_seen ELSE old.told END
+}}
+CALL (e, row, old, turns) {{
+  WITH e, row, old, turns WHERE turns
+  WITH e, row, old, CASE WHEN row.properties.last_seen > old.opened THEN row.properties.last_seen ELSE old.opened END AS turned
   CREATE (version:EntityVersion)
   SET version = old, version.closed = turned
-  SET e = row.properties, e.opened = turned, e.first_seen = old.first_seen,
-      e.last_seen = CASE WHEN row.properties.last_seen > old.last_seen THEN row.properties.last_seen ELSE old.last_seen END
-  CREATE (:StructureChange {at: turned, event: 'entity_changed', entity: row.properties.id})-[:OF]->(e)
-}
+  WITH e, row, turned, e.sources AS sources, e.first_seen AS first_seen, e.last_seen AS last_seen
+  SET e = row.properties, e.opened = turned, e.sources = sources, e.first_seen = first_seen, e.last_seen = last_seen
+  CREATE (:StructureChange {{at: turned, event: 'entity_changed', entity: row.properties.id}})-[:OF]->(e)
+}}
+WITH row, old, turns WHERE turns
+RETURN row.properties.id AS id, old.attributes AS attributes
 """
 
-# Returns how many relations had both their ends.
-UPSERT_RELATIONS = """
+DETAIL_CHANGES = """
+UNWIND $rows AS row
+MATCH (e:Entity {id: row.id})<-[:OF]-(change:StructureChange {event: 'entity_changed'}) WHERE change.detail IS NULL
+SET change.detail = row.detail
+"""
+
+# Returns how many were there.
+MERGE_RELATIONS = f"""
+UNWIND $rows AS row
+MATCH (a:Entity {{id: row.source}})
+MATCH (b:Entity {{id: row.target}})
+MATCH (a)-[r:{{type}}]->(b)
+SET r.kind = $kind
+SET r += row.statistics
+{_MERGE.format("r", "row")}
+SET r.confidence = CASE WHEN row.confidence > r.confidence THEN row.confidence ELSE r.confidence END
+RETURN count(*) AS written
+"""
+
+# Returns how many had both their ends.
+CREATE_RELATIONS = """
 UNWIND $rows AS row
 MATCH (a:Entity {id: row.source})
 MATCH (b:Entity {id: row.target})
-MERGE (a)-[r:{type}]->(b)
-SET r += row.properties, r.last_seen = CASE WHEN r.last_seen > row.last_seen THEN r.last_seen ELSE row.last_seen END
-WITH a, b, r, row, r.opened AS opened
-CALL (a, b, r, row, opened) {
-  WITH a, b, r, row, opened WHERE opened IS NULL
+CALL (a, b, row) {
   OPTIONAL MATCH (past:RelationVersion {source: row.source, kind: $kind, target: row.target})
-  WITH a, b, r, row, max(past.closed) AS closed
-  WITH a, b, r, row, CASE WHEN closed > row.first_seen THEN closed ELSE row.first_seen END AS appeared
-  SET r.first_seen = row.first_seen, r.opened = appeared
-  CREATE (change:StructureChange {at: appeared, event: 'relation_appeared', entity: row.source, source: row.source, kind: $kind, target: row.target})
+  WITH a, b, row, max(past.closed) AS closed WHERE closed IS NULL OR row.last_seen > closed
+  MERGE (a)-[r:{type}]->(b)
+  WITH a, r, row, closed WHERE r.opened IS NULL
+  WITH a, r, row, CASE WHEN closed > row.first_seen THEN closed ELSE row.first_seen END AS opened
+  SET r = row.statistics, r.kind = $kind, r.sources = row.sources, r.confidence = row.confidence,
+      r.first_seen = row.first_seen, r.last_seen = row.last_seen, r.opened = opened
+  CREATE (change:StructureChange {at: opened, event: 'relation_appeared', detail: '', entity: row.source, source: row.source, kind: $kind, target: row.target})
   CREATE (change)-[:OF]->(a)
 }
 RETURN count(*) AS written
@@ -69,25 +109,37 @@ WITH id, e WHERE e IS NULL
 RETURN id
 """
 
+MISSING_RELATIONS = """
+UNWIND $rows AS row
+OPTIONAL MATCH (:Entity {id: row.source})-[r:{type}]->(:Entity {id: row.target})
+WITH row, r WHERE r IS NULL
+RETURN row.source AS source, row.target AS target
+"""
+
+# Heartbeats return how many were there.
 TOUCH_ENTITIES = """
 UNWIND $ids AS id
-MATCH (e:Entity {id: id}) WHERE e.last_seen < $at
-SET e.last_seen = $at
+MATCH (e:Entity {id: id})
+SET e.cluster = e.cluster
+SET e.last_seen = CASE WHEN e.last_seen < $at THEN $at ELSE e.last_seen END
+RETURN count(*) AS written
 """
 
 TOUCH_RELATIONS = """
 UNWIND $rows AS row
 MATCH (a:Entity {id: row.source})
 MATCH (b:Entity {id: row.target})
-MATCH (a)-[r:{type}]->(b) WHERE r.last_seen < $at
-SET r.last_seen = $at
+MATCH (a)-[r:{type}]->(b)
+SET r.kind = r.kind
+SET r.last_seen = CASE WHEN r.last_seen < $at THEN $at ELSE r.last_seen END
+RETURN count(*) AS written
 """
 
 _EXPIRE_RELATION = """
 WITH a, r, b, CASE WHEN $at > r.opened THEN $at ELSE r.opened END AS closed
 CREATE (past:RelationVersion)
-SET past = properties(r), past.source = a.id, past.kind = toLower(type(r)), past.target = b.id, past.closed = closed
-CREATE (change:StructureChange {at: closed, event: 'relation_expired', entity: a.id, source: a.id, kind: toLower(type(r)), target: b.id})
+SET past = properties(r), past.source = a.id, past.target = b.id, past.closed = closed
+CREATE (change:StructureChange {at: closed, event: 'relation_expired', detail: '', entity: a.id, source: a.id, kind: r.kind, target: b.id})
 CREATE (change)-[:OF]->(a)
 DELETE r
 """
@@ -97,26 +149,116 @@ UNWIND $rows AS row
 MATCH (a:Entity {{id: row.source}})
 MATCH (b:Entity {{id: row.target}})
 MATCH (a)-[r:{{type}}]->(b)
+SET r.kind = r.kind
+WITH a, r, b WHERE r.last_seen <= $at
 {_EXPIRE_RELATION}
 """
 
 EXPIRE_RELATIONS_OF_ENTITIES = f"""
-UNWIND $ids AS id
-MATCH (e:Entity {{id: id}})-[r]-(:Entity)
+UNWIND $rows AS row
+MATCH (e:Entity {{id: row.id}})
+SET e.cluster = e.cluster
+WITH e WHERE e.last_seen <= $at
+MATCH (e)-[r]-(:Entity)
 WITH DISTINCT r, startNode(r) AS a, endNode(r) AS b
 {_EXPIRE_RELATION}
 """
 
 EXPIRE_ENTITIES = """
 UNWIND $rows AS row
-MATCH (e:Entity {id: row.id})
+MATCH (e:Entity {id: row.id}) WHERE e.last_seen <= $at
 WITH e, row, properties(e) AS old, CASE WHEN $at > e.opened THEN $at ELSE e.opened END AS closed
 CREATE (version:EntityVersion)
 SET version = old, version.closed = closed
 SET e = {id: old.id, kind: old.kind, cluster: old.cluster, namespace: old.namespace, name: old.name, closed: closed}
 REMOVE e:Entity:$(row.label)
 SET e:Gone
-CREATE (:StructureChange {at: closed, event: 'entity_expired', entity: old.id})-[:OF]->(e)
+CREATE (:StructureChange {at: closed, event: 'entity_expired', detail: '', entity: old.id})-[:OF]->(e)
+"""
+
+# What began or ended an interval that is still there stays, so that every interval is told of.
+COMPACT = """
+CALL () {
+  MATCH (v:EntityVersion) WHERE v.closed < $before RETURN v ORDER BY v.closed LIMIT $most
+  UNION ALL
+  MATCH (v:RelationVersion) WHERE v.closed < $before RETURN v ORDER BY v.closed LIMIT $most
+}
+WITH v ORDER BY v.closed LIMIT $most
+DELETE v
+RETURN count(*) AS forgotten
+"""
+COMPACT_CHANGES = """
+MATCH (c:StructureChange) WHERE c.at < $before AND c.entity IS NOT NULL AND c.source IS NULL
+AND NOT EXISTS { MATCH (e:Entity {id: c.entity}) WHERE e.opened = c.at }
+AND NOT EXISTS { MATCH (v:EntityVersion {id: c.entity}) WHERE v.opened = c.at OR v.closed = c.at }
+DETACH DELETE c
+"""
+COMPACT_RELATION_CHANGES = """
+MATCH (c:StructureChange) WHERE c.at < $before AND c.entity IS NOT NULL AND c.source IS NOT NULL
+AND NOT EXISTS { MATCH (:Entity {id: c.source})-[r]->(:Entity {id: c.target}) WHERE r.kind = c.kind AND r.opened = c.at }
+AND NOT EXISTS { MATCH (v:RelationVersion {source: c.source, kind: c.kind, target: c.target}) WHERE v.opened = c.at OR v.closed = c.at }
+DETACH DELETE c
+"""
+# A gone entity without any past left is as one that never was; its node stays while something points at it.
+COMPACT_GONE = """
+MATCH (g:Gone) WHERE g.closed < $before AND NOT EXISTS { MATCH (:EntityVersion {id: g.id}) }
+SET g.closed = -1
+WITH g WHERE NOT EXISTS { (g)--() }
+DELETE g
+"""
+
+LOAD_PAST_ENTITIES = """
+UNWIND $rows AS row
+MERGE (v:EntityVersion {id: row.properties.id, opened: row.opened, closed: row.closed, told: row.properties.told})
+SET v += row.properties
+WITH row.properties AS properties, row.closed AS closed
+CALL (properties, closed) {
+  WITH properties, closed WHERE NOT EXISTS { MATCH (:Entity {id: properties.id}) }
+  MERGE (g:Gone {id: properties.id})
+  SET g.kind = properties.kind, g.cluster = properties.cluster, g.namespace = properties.namespace, g.name = properties.name,
+      g.closed = CASE WHEN g.closed > closed THEN g.closed ELSE closed END
+}
+"""
+LOAD_ENTITIES = """
+UNWIND $rows AS row
+CALL (row) {
+  MATCH (g:Gone {id: row.properties.id})
+  REMOVE g:Gone
+  SET g:Entity
+}
+MERGE (e:Entity {id: row.properties.id})
+SET e = row.properties, e.opened = row.opened
+SET e:$(row.label)
+"""
+LOAD_PAST_RELATIONS = """
+UNWIND $rows AS row
+MERGE (v:RelationVersion {source: row.source, kind: $kind, target: row.target, opened: row.opened, closed: row.closed})
+SET v += row.statistics, v.sources = row.sources, v.confidence = row.confidence, v.first_seen = row.first_seen, v.last_seen = row.last_seen
+"""
+LOAD_RELATIONS = """
+UNWIND $rows AS row
+MATCH (a:Entity {id: row.source})
+MATCH (b:Entity {id: row.target})
+MERGE (a)-[r:{type}]->(b)
+SET r += row.statistics, r.kind = $kind, r.sources = row.sources, r.confidence = row.confidence,
+    r.first_seen = row.first_seen, r.last_seen = row.last_seen, r.opened = row.opened
+"""
+LOAD_CHANGES = """
+UNWIND $rows AS row
+CALL (row) {
+  WITH row WHERE row.source IS NULL
+  MERGE (c:StructureChange {at: row.at, event: row.event, entity: row.entity, detail: row.detail})
+  WITH c, row
+  MATCH (e:Entity|Gone {id: row.entity})
+  MERGE (c)-[:OF]->(e)
+}
+CALL (row) {
+  WITH row WHERE row.source IS NOT NULL
+  MERGE (c:StructureChange {at: row.at, event: row.event, entity: row.entity, source: row.source, kind: row.kind, target: row.target, detail: row.detail})
+  WITH c, row
+  MATCH (e:Entity|Gone {id: row.entity})
+  MERGE (c)-[:OF]->(e)
+}
 """
 
 SAVE_INCIDENTS = """
@@ -145,8 +287,9 @@ RETURN properties(i) AS properties ORDER BY i.opened_at DESC, i.id LIMIT $limit
 """
 
 CHANGES = """
-MATCH (c:StructureChange) WHERE c.at > $since AND ($until IS NULL OR c.at <= $until)
-RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.kind AS kind, c.target AS target
+MATCH (c:StructureChange) WHERE c.at > $since AND c.at <= $until AND c.entity IS NOT NULL
+RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.kind AS kind, c.target AS target, c.detail AS detail
+ORDER BY at, event, entity, source, kind, target LIMIT $limit
 """
 
 FIND = """
@@ -156,7 +299,7 @@ RETURN properties(e) AS properties ORDER BY e.id LIMIT $limit
 """
 
 _ENTITY = "properties({}) AS properties"
-_RELATION = "a.id AS source, toLower(type(r)) AS kind, b.id AS target, properties(r) AS properties"
+_RELATION = "a.id AS source, r.kind AS kind, b.id AS target, properties(r) AS properties"
 _PAST_RELATION = "past.source AS source, past.kind AS kind, past.target AS target, properties(past) AS properties"
 _HELD = "{0}.opened <= $at AND {0}.closed > $at"
 
@@ -185,7 +328,7 @@ MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids AND b.id IN $ids AND r.opene
 UNION ALL
 MATCH (past:RelationVersion) WHERE past.source IN $ids AND past.target IN $ids AND {_HELD.format("past")} RETURN {_PAST_RELATION}
 """
-RELATIONS_ONWARD = "MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN a.id AS source, toLower(type(r)) AS kind, b.id AS target"
+RELATIONS_ONWARD = "MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN a.id AS source, r.kind AS kind, b.id AS target"
 
 # One step of a walk, and which of those it came to were there.
 STEP = "MATCH (e:Entity)--(other:Entity) WHERE e.id IN $ids RETURN DISTINCT other.id AS id"
@@ -202,6 +345,31 @@ MATCH (e:Entity) WHERE e.id IN $ids AND e.opened <= $at RETURN e.id AS id
 UNION
 MATCH (past:EntityVersion) WHERE past.id IN $ids AND {_HELD.format("past")} RETURN past.id AS id
 """
+
+
+# Every identity that has an interval, or a relation that had one, page by page.
+PAGE = """
+CALL () {
+  MATCH (e:Entity) WHERE e.id > $after RETURN e.id AS id ORDER BY id LIMIT $limit
+  UNION
+  MATCH (v:EntityVersion) WHERE v.id > $after RETURN DISTINCT v.id AS id ORDER BY id LIMIT $limit
+  UNION
+  MATCH (v:RelationVersion) WHERE v.source > $after RETURN DISTINCT v.source AS id ORDER BY id LIMIT $limit
+}
+RETURN id ORDER BY id LIMIT $limit
+"""
+ENTITY_INTERVALS = f"""
+MATCH (e:Entity) WHERE e.id IN $ids RETURN {_ENTITY.format("e")}
+UNION ALL
+MATCH (past:EntityVersion) WHERE past.id IN $ids RETURN {_ENTITY.format("past")}
+"""
+RELATION_INTERVALS = f"""
+MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN {_RELATION}
+UNION ALL
+MATCH (past:RelationVersion) WHERE past.source IN $ids RETURN {_PAST_RELATION}
+"""
+INCIDENTS_AFTER = "MATCH (i:Incident) WHERE i.id > $after RETURN properties(i) AS properties ORDER BY i.id LIMIT $limit"
+STATES = "MATCH (s:SavedState) RETURN s.name AS name ORDER BY name"
 
 
 def of_type(statement: str, quoted: str) -> str:

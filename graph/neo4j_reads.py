@@ -1,0 +1,111 @@
+"""What is asked of the Neo4j store, each question within the transaction of its caller: walks by frontier, the past by interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from graph import neo4j_statements as cypher
+from graph.neo4j_rows import Row, change_of, entity_interval_of, entity_of, milliseconds, relation_interval_of, relation_of
+from graph.neo4j_writes import Transaction, rows_of
+from graph.records import EntityInterval, RelationInterval
+from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
+from graph.walks import difference, snapshot_of
+from schema.identity import EntityRef
+
+FOREVER = 2**62
+
+
+async def get(transaction: Transaction, ref: EntityRef, at: int | None) -> Entity | None:
+    """GraphStore.get."""
+    rows = await rows_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
+    return entity_of(rows[0]["properties"]) if rows else None
+
+
+async def find(transaction: Transaction, kind: str | None, text: str, limit: int, after: EntityRef | None) -> Sequence[Entity]:
+    """GraphStore.find."""
+    sought = {"start": f"{kind}:" if kind else "", "text": text.lower(), "after": str(after) if after else "", "limit": limit}
+    return [entity_of(row["properties"]) for row in await rows_of(transaction, cypher.FIND, **sought)]
+
+
+async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
+    """GraphStore.neighbours."""
+    ids = await _reached(transaction, str(ref), depth, at)
+    entities = await rows_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
+    relations = await rows_of(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
+    return _snapshot(entities, relations, at)
+
+
+async def onward(transaction: Transaction, source: EntityRef, longest: int) -> list[RelationKey]:
+    """The relations that directed paths of up to `longest` steps from `source` can take."""
+    found, seen, frontier = list[RelationKey](), {str(source)}, [str(source)]
+    for _ in range(longest):
+        rows = await rows_of(transaction, cypher.RELATIONS_ONWARD, ids=frontier)
+        found += [RelationKey(EntityRef.parse(row["source"]), row["kind"], EntityRef.parse(row["target"])) for row in rows]
+        frontier = sorted({row["target"] for row in rows} - seen)
+        seen.update(frontier)
+        if not frontier:
+            break
+    return found
+
+
+async def snapshot(transaction: Transaction, at: int | None) -> Snapshot:
+    """GraphStore.snapshot."""
+    entities = await rows_of(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **_then(at))
+    return _snapshot(entities, await rows_of(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **_then(at)), at)
+
+
+async def diff(transaction: Transaction, before: int, after: int) -> Difference:
+    """GraphStore.diff."""
+    return difference(await snapshot(transaction, before), await snapshot(transaction, after))
+
+
+async def changes(transaction: Transaction, since: int, until: int | None, limit: int | None) -> Sequence[StructureChange]:
+    """GraphStore.changes."""
+    last = FOREVER if until is None else milliseconds(until)
+    rows = await rows_of(transaction, cypher.CHANGES, since=milliseconds(since), until=last, limit=FOREVER if limit is None else limit)
+    return [change_of(row) for row in rows]
+
+
+async def entity_intervals(transaction: Transaction, ids: Sequence[str]) -> list[EntityInterval]:
+    """All intervals of these entities, in order of identity and time."""
+    found = [entity_interval_of(row["properties"]) for row in await rows_of(transaction, cypher.ENTITY_INTERVALS, ids=ids)]
+    return sorted(found, key=lambda each: (str(each.entity.ref), each.opened, math.inf if each.closed is None else each.closed))
+
+
+async def relation_intervals(transaction: Transaction, ids: Sequence[str]) -> list[RelationInterval]:
+    """All intervals of the relations from these entities, in order of their texts and time."""
+    rows = await rows_of(transaction, cypher.RELATION_INTERVALS, ids=ids)
+    rows.sort(key=lambda row: (row["source"], row["kind"], row["target"], row["properties"]["opened"], row["properties"].get("closed", math.inf)))
+    return [relation_interval_of(row) for row in rows]
+
+
+async def _reached(transaction: Transaction, ref: str, depth: int, at: int | None) -> list[str]:
+    """The entities within `depth` relations in either direction; one statement a step, of the frontier alone."""
+    seen, frontier = set[str](), {ref}
+    for remaining in range(depth, -1, -1):
+        if at is not None or not seen:  # the relations of the present have their ends
+            frontier = {row["id"] for row in await rows_of(transaction, _at(cypher.THERE, cypher.THERE_THEN, at), ids=list(frontier), **_then(at))}
+        seen |= frontier
+        if not remaining or not frontier:
+            break
+        frontier = {row["id"] for row in await rows_of(transaction, _at(cypher.STEP, cypher.STEP_THEN, at), ids=list(frontier), **_then(at))} - seen
+    return list(seen)
+
+
+def _snapshot(entity_rows: Sequence[Row], relation_rows: Sequence[Row], at: int | None) -> Snapshot:
+    entities = {row["properties"]["id"]: entity_of(row["properties"]) for row in entity_rows}
+    relations = [
+        relation_of(entities[row["source"]].ref, row["kind"], entities[row["target"]].ref, row["properties"])
+        for row in sorted(relation_rows, key=lambda row: (row["source"], row["kind"], row["target"]))
+        if row["source"] in entities and row["target"] in entities
+    ]
+    return snapshot_of([entities[ref] for ref in sorted(entities)], relations, at)
+
+
+def _at(now: str, then: str, at: int | None) -> str:
+    return now if at is None else then
+
+
+def _then(at: int | None) -> Mapping[str, int]:
+    return {} if at is None else {"at": milliseconds(at)}
