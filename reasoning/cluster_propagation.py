@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoning.cluster_states import LEAST, beliefs, fold, shares, silences, sum_out, unfold, weigh
 from reasoning.clusters import MOST_MEMBERS, MOST_TARGETS, Clusters
-from reasoning.native import compiled
+from reasoning.native import inlined
 from reasoning.network import Bool
 from schema.batches import Float64, Int32, Int64
 
@@ -25,8 +26,6 @@ OSCILLATING, MOST_DAMPING = 60, 0.9
 MOST_VISITS = 300  # a cluster that still moves then no longer moves others
 FEW_PAIRS = 16  # a cluster with more tells its effects only when what they hear would change
 NO_END = 1 << 62
-LEAST = 1e-300
-LEAST_PRIOR = 1e-40  # below what differences of doubles can resolve
 STRONGEST = 60.0  # of a message or finding: beyond, it is as good as certain
 
 
@@ -65,16 +64,28 @@ class WorkList(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one visit. Tables over a cluster's states have 2 ** MOST_MEMBERS cells, those over its silent targets 2 ** MOST_TARGETS."""
+    """Room for one visit. Over the cluster's members: leak, belief, is_target; over its states: silence, share, likelihood, joint, other.
 
-    prior: Float64
-    likelihood: Float64
+    Over sets of targets as reasoning.cluster_states counts them: silent, answer; bit: Int64[4], the bit of each rank. By the ranks of a
+    pair's effects, 4 times the first plus the second or again the first: heard: Float64[16, 4], the sum of log_phi, 0 where no pair has
+    such effects, and behind: Float64[16, 4], the likelihood of the rest; is_heard: bool[16].
+    """
+
+    leak: Float64
+    belief: Float64
+    is_target: Int64
+    factor: Float64
     silence: Float64
+    share: Float64
+    likelihood: Float64
+    joint: Float64
+    other: Float64
     silent: Float64
     answer: Float64
-    subset: Int64
-    sign: Float64
-    factor: Float64
+    bit: Int64
+    heard: Float64
+    behind: Float64
+    is_heard: Bool
     by_group: Float64
 
 
@@ -106,21 +117,28 @@ def work_list(clusters: int) -> WorkList:
 
 def scratch() -> Scratch:
     """Room for one visit at a time."""
-    states, subsets = 1 << MOST_MEMBERS, 1 << MOST_TARGETS
+    states, sets = 1 << MOST_MEMBERS, 1 << MOST_TARGETS
     return Scratch(
-        prior=np.zeros(states),
-        likelihood=np.zeros(states),
-        silence=np.zeros((MOST_MEMBERS, states)),
-        silent=np.zeros(subsets),
-        answer=np.zeros(subsets),
-        subset=np.zeros(subsets, np.int64),
-        sign=np.zeros(subsets),
+        leak=np.zeros(MOST_MEMBERS),
+        belief=np.zeros(MOST_MEMBERS),
+        is_target=np.zeros(MOST_MEMBERS, np.int64),
         factor=np.zeros((MOST_MEMBERS, MOST_MEMBERS)),
+        silence=np.zeros(states),
+        share=np.zeros(states),
+        likelihood=np.zeros(states),
+        joint=np.zeros(states),
+        other=np.zeros(states),
+        silent=np.zeros(sets),
+        answer=np.zeros(sets),
+        bit=np.zeros(MOST_TARGETS, np.int64),
+        heard=np.zeros((MOST_TARGETS**2, 4)),
+        behind=np.zeros((MOST_TARGETS**2, 4)),
+        is_heard=np.zeros(MOST_TARGETS**2, np.bool_),
         by_group=np.zeros(4),
     )
 
 
-@compiled
+@inlined
 def predict(clusters: Clusters, messages: Messages, prior: Float64) -> None:
     """First messages down, as if causes were independent with these priors: Float64[n]."""
     for pair in range(clusters.used[0]):
@@ -129,19 +147,19 @@ def predict(clusters: Clusters, messages: Messages, prior: Float64) -> None:
             log = 0.0
             for i in range(2):
                 if clusters.source_place[pair, i] >= 0:
-                    holds = prior[clusters.member[first + clusters.source_place[pair, i]]]
-                    log += np.log1p(-holds * (1.0 - _silence(clusters.strength[pair], silent, i)))
+                    one, two = clusters.strength[pair, 2 * i] * (silent & 1), clusters.strength[pair, 2 * i + 1] * (silent >> 1)
+                    log += np.log1p(-prior[clusters.member[first + clusters.source_place[pair, i]]] * (one + two - one * two))
             messages.log_phi[pair, silent] = max(log, -STRONGEST)
 
 
-@compiled
+@inlined
 def sweep(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, order: Int32) -> None:
     """Visits the clusters in the order given, each once, and puts none on the list."""
     for cluster in order:
         renew(clusters, messages, work, room, cluster, 0.0, np.inf)
 
 
-@compiled
+@inlined
 def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float) -> tuple[int, int]:
     """Visits the seeds, then whatever moved. Returns how many clusters were visited (`work.touched`), and how many gave up moving others."""
     touched, gave_up = visit(clusters, messages, work, room, seeds, tolerance, 0, NO_END)
@@ -150,10 +168,8 @@ def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch
     return touched, gave_up
 
 
-@compiled
-def visit(
-    clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int, turns: int
-) -> tuple[int, int]:
+@inlined
+def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int, turns: int) -> tuple[int, int]:
     """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on.
 
     turns: how often to go through the list; what is put on it in the last turn stays there.
@@ -185,7 +201,7 @@ def visit(
     return touched, gave_up
 
 
-@compiled
+@inlined
 def _enqueue(work: WorkList, cluster: int) -> None:
     if not work.waiting[cluster]:
         work.waiting[cluster] = True
@@ -193,209 +209,186 @@ def _enqueue(work: WorkList, cluster: int) -> None:
         work.ends[1] += 1
 
 
-@compiled
+@inlined
 def renew(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, cluster: int, damping: float, tolerance: float) -> None:
     """Renews a cluster's beliefs and all it says; who hears more than `tolerance` of news goes on the list."""
     messages.moved[cluster] = 0.0
-    _gather_silence(clusters, messages, room, cluster)
-    _gather_likelihood(clusters, messages, room, cluster)
-    total = _weigh_states(clusters, room, cluster)
-    _believe(clusters, messages, room, cluster)
-    _answer_causes(clusters, messages, work, room, cluster, total, damping, tolerance)
-    _tell_effects(clusters, messages, work, room, cluster, damping, tolerance)
+    first, size = clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
+    targets, leading = _outline(clusters, room, cluster, size)
+    is_target, silent, answer = room.is_target[:size], room.silent[: 1 << targets], room.answer[: 1 << targets]
+    _hear_causes(clusters, messages, room, cluster, silent)
+    _hear_effects(clusters, messages, room, cluster, size)
+    silences(room.leak, room.factor, size, room.silence)
+    shares(room.silence, leading, room.share)
+    joint = room.joint[: 1 << size]
+    fold(room.silence, room.share, is_target, leading, silent, joint, room.other)
+    total = weigh(joint, room.likelihood)
+    unfold(room.silence, room.share, is_target, leading, answer, room.likelihood, room.other)
+    _answer_causes(clusters, messages, work, room, cluster, targets, 1.0 / total, damping, tolerance)
+    _tell_effects(clusters, messages, work, room, cluster, joint, 1.0 / total, damping, tolerance)
+    beliefs(joint, room.belief)
+    for i in range(size):
+        messages.belief[clusters.member[first + i]] = room.belief[i] / total
 
 
-@compiled
-def _gather_silence(clusters: Clusters, messages: Messages, room: Scratch, cluster: int) -> None:
+@inlined
+def _outline(clusters: Clusters, room: Scratch, cluster: int, size: int) -> tuple[int, int]:
+    """Fills `is_target`, `bit`, `leak` and `factor`. Returns how many targets there are, and how many members before the first."""
+    targets, leading, first = 0, size, clusters.member_ptr[cluster]
+    for i in range(size):
+        x = clusters.member[first + i]
+        rank = clusters.rank[x]
+        room.leak[i] = clusters.leak[x]
+        room.is_target[i] = 1 if rank >= 0 else 0
+        if rank >= 0:
+            leading = min(leading, i)
+            room.bit[rank] = targets
+            targets += 1
+        for j in range(i):
+            room.factor[i, j] = 1.0
+    for rank in range(targets):
+        room.bit[rank] = 1 << (targets - 1 - room.bit[rank])
+    for link in range(clusters.own_ptr[cluster], clusters.own_ptr[cluster + 1]):
+        room.factor[clusters.own_effect[link], clusters.own_cause[link]] = 1.0 - clusters.own_strength[link]
+    return targets, leading
+
+
+@inlined
+def _seats(clusters: Clusters, pair: int) -> int:
+    """Which effects a pair has, as `Scratch` counts them."""
+    one, two = clusters.effect_rank[pair]
+    return int(MOST_TARGETS * one + (two if two >= 0 else one))
+
+
+@inlined
+def _hear_causes(clusters: Clusters, messages: Messages, room: Scratch, cluster: int, silent: Float64) -> None:
     """`silent`: P(no cause elsewhere brings about any target in z), for each set z."""
-    targets = _count_targets(clusters, cluster)
-    for z in range(1 << targets):
-        room.silent[z] = 0.0
+    room.is_heard[:] = False
     pair = clusters.first_in[cluster]
     while pair >= 0:
-        one = 1 << clusters.effect_rank[pair, 0]
-        two = 1 << clusters.effect_rank[pair, 1] if clusters.effect_rank[pair, 1] >= 0 else 0
-        for z in range(1, 1 << targets):
-            own = (1 if z & one else 0) | (2 if z & two else 0)
-            if own:
-                room.silent[z] += messages.log_phi[pair, own]
+        seats = _seats(clusters, pair)
+        heard, said = room.heard[seats], messages.log_phi[pair]
+        if not room.is_heard[seats]:
+            room.is_heard[seats] = True
+            heard[:] = 0.0
+        for own in range(1, 4):
+            heard[own] += said[own]
         pair = clusters.next_in[pair]
-    for z in range(1 << targets):
-        room.silent[z] = np.exp(room.silent[z])
+    silent[:] = 0.0
+    for seats in range(MOST_TARGETS**2):
+        if room.is_heard[seats]:
+            one, two = room.bit[seats // MOST_TARGETS], room.bit[seats % MOST_TARGETS]
+            heard = room.heard[seats]
+            for z in range(1, silent.size):
+                own = 1 if z & one else 0
+                silent[z] += heard[own if one == two else own | (2 if z & two else 0)]
+    for z in range(silent.size):
+        silent[z] = np.exp(silent[z])
 
 
-@compiled
-def _count_targets(clusters: Clusters, cluster: int) -> int:
-    targets = 0
-    while targets < MOST_TARGETS and clusters.target[cluster, targets] >= 0:
-        targets += 1
-    return targets
-
-
-@compiled
-def _gather_likelihood(clusters: Clusters, messages: Messages, room: Scratch, cluster: int) -> None:
+@inlined
+def _hear_effects(clusters: Clusters, messages: Messages, room: Scratch, cluster: int, size: int) -> None:
     """`likelihood` of each state: its own evidence and what its effects elsewhere answered; the largest is 1."""
-    first, size = clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
-    room.likelihood[0] = 1.0
+    first, likelihood = clusters.member_ptr[cluster], room.likelihood
+    likelihood[0] = 1.0
     for i in range(size):
         evidence = messages.log_evidence[clusters.member[first + i]]
         off, on = np.exp(min(-evidence, 0.0)), np.exp(min(evidence, 0.0))
-        for state in range(1 << i):
-            room.likelihood[state | 1 << i] = room.likelihood[state] * on
-            room.likelihood[state] *= off
+        low, high = likelihood[: 1 << i], likelihood[1 << i :]
+        for p in range(1 << i):
+            high[p] = low[p] * on
+            low[p] *= off
     group = clusters.first_group[cluster]
     while group >= 0:
-        one = 1 << clusters.group_place[group, 0]
-        two = 1 << clusters.group_place[group, 1] if clusters.group_place[group, 1] >= 0 else 0
+        one, two = clusters.group_place[group]
         heard = messages.heard[group]
-        largest = max(0.0, heard[1], heard[2], heard[3]) if two else max(0.0, heard[1])
+        largest = max(0.0, heard[1], heard[2], heard[3]) if two >= 0 else max(0.0, heard[1])
         for each in range(4):
             room.by_group[each] = np.exp(heard[each] - largest)
         for state in range(1 << size):
-            room.likelihood[state] *= room.by_group[(1 if state & one else 0) | (2 if state & two else 0)]
+            own = (state >> one) & 1
+            likelihood[state] *= room.by_group[own if two < 0 else own | ((state >> two) & 1) << 1]
         group = clusters.next_group[group]
     largest = LEAST
     for state in range(1 << size):
-        largest = max(largest, room.likelihood[state])
+        largest = max(largest, likelihood[state])
     for state in range(1 << size):
-        room.likelihood[state] /= largest
+        likelihood[state] /= largest
 
 
-@compiled
-def _weigh_states(clusters: Clusters, room: Scratch, cluster: int) -> float:
-    """`prior` becomes the posterior of each state, `answer` the likelihood behind each set of silent targets. Returns their expectation.
-
-    A target that holds was brought about: 1 minus the product of silences, expanded over the sets z of targets silent elsewhere.
-    """
-    size = clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
-    targets = _count_targets(clusters, cluster)
-    _silence_within(clusters, room, cluster, size)
-    for z in range(1 << targets):
-        room.answer[z] = 0.0
-    total = 0.0
-    for state in range(1 << size):
-        sets, must, share = 1, 0, 1.0
-        room.subset[0], room.sign[0] = 0, 1.0
-        for i in range(size):
-            silence, rank = room.silence[i, state], clusters.rank[clusters.member[clusters.member_ptr[cluster] + i]]
-            if not (state >> i) & 1:
-                share *= silence
-                if rank >= 0:
-                    must |= 1 << rank
-            elif rank < 0:
-                share *= 1.0 - silence
-            else:
-                for each in range(sets):
-                    room.subset[sets + each], room.sign[sets + each] = room.subset[each] | 1 << rank, -room.sign[each] * silence
-                sets *= 2
-        prior, likelihood = 0.0, share * room.likelihood[state]
-        for each in range(sets):
-            z = must | room.subset[each]
-            prior += room.sign[each] * room.silent[z]
-            room.answer[z] += room.sign[each] * likelihood
-        room.prior[state] = max(prior * share, LEAST_PRIOR) * room.likelihood[state]
-        total += room.prior[state]
-    total = max(total, LEAST)
-    for state in range(1 << size):
-        room.prior[state] /= total
-    return total
-
-
-@compiled
-def _silence_within(clusters: Clusters, room: Scratch, cluster: int, size: int) -> None:
-    """`silence`: P(neither its leak nor a member that holds brings about member i), for each i and state."""
-    for i in range(size):
-        for j in range(size):
-            room.factor[i, j] = 1.0
-    for link in range(clusters.own_ptr[cluster], clusters.own_ptr[cluster + 1]):
-        room.factor[clusters.own_effect[link], clusters.own_cause[link]] = 1.0 - clusters.own_strength[link]
-    for i in range(size):
-        room.silence[i, 0] = 1.0 - clusters.leak[clusters.member[clusters.member_ptr[cluster] + i]]
-        for j in range(size):
-            for state in range(1 << j):
-                room.silence[i, state | 1 << j] = room.silence[i, state] * room.factor[i, j]
-
-
-@compiled
-def _believe(clusters: Clusters, messages: Messages, room: Scratch, cluster: int) -> None:
-    first, size = clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
-    for i in range(size):
-        holds = 0.0
-        for state in range(1 << size):
-            if (state >> i) & 1:
-                holds += room.prior[state]
-        messages.belief[clusters.member[first + i]] = holds
-
-
-@compiled
-def _answer_causes(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, cluster: int, total: float, damping: float, tolerance: float) -> None:
-    """To each pair into the cluster, how likely the rest is given its causes' states."""
-    targets = _count_targets(clusters, cluster)
-    behind = np.zeros(4)
-    largest = 0.0
+@inlined
+def _answer_causes(
+    clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, cluster: int, targets: int, scale: float, damping: float, tolerance: float
+) -> None:
+    """To each pair into the cluster, how likely the rest is given its causes' states. scale: 1 / the likelihood's expectation."""
+    messages.gain[cluster] = _look_behind(room, targets) * scale
     pair = clusters.first_in[cluster]
     while pair >= 0:
-        one = 1 << clusters.effect_rank[pair, 0]
-        two = 1 << clusters.effect_rank[pair, 1] if clusters.effect_rank[pair, 1] >= 0 else 0
-        behind[:] = 0.0
-        for z in range(1 << targets):
-            behind[(1 if z & one else 0) | (2 if z & two else 0)] += room.silent[z] * room.answer[z]
-        for own in range(4):
-            largest = max(largest, abs(behind[own]) / total)
-            behind[own] *= np.exp(-messages.log_phi[pair, own])
-        none = max(behind[0] + behind[1] + behind[2] + behind[3], LEAST)
-        news, group = 0.0, clusters.group[pair]
+        seats = _seats(clusters, pair)
+        behind, phi, strength, said = room.behind[seats], messages.log_phi[pair], clusters.strength[pair], messages.log_lambda[pair]
+        none_silent, one_silent = behind[0], behind[1] * np.exp(-phi[1])
+        two_silent = both_silent = 0.0
+        if clusters.effect_rank[pair, 1] >= 0:
+            two_silent, both_silent = behind[2] * np.exp(-phi[2]), behind[3] * np.exp(-phi[3])
+        neither = max(none_silent + one_silent + two_silent + both_silent, LEAST)
+        news, source, heard = 0.0, clusters.source[pair], messages.heard[clusters.group[pair]]
         for state in range(1, 4 if clusters.source_place[pair, 1] >= 0 else 2):
-            likelihood = behind[0]
-            for silent in range(1, 4):
-                share = 1.0
-                for i in range(2):
-                    if (state >> i) & 1:
-                        share *= _silence(clusters.strength[pair], silent, i)
-                likelihood += behind[silent] * share
-            said = min(max(np.log(max(likelihood / none, LEAST)), -STRONGEST), STRONGEST)
-            before = messages.log_lambda[pair, state]
-            messages.log_lambda[pair, state] = damping * before + (1.0 - damping) * said
-            change = np.float64(messages.log_lambda[pair, state]) - np.float64(before)
-            messages.heard[group, state] += change
+            one, two = 1.0, 1.0
+            if state & 1:
+                one, two = 1.0 - strength[0], 1.0 - strength[1]
+            if state & 2:
+                one, two = one * (1.0 - strength[2]), two * (1.0 - strength[3])
+            likelihood = none_silent + one_silent * one + (two_silent + both_silent * one) * two
+            says = min(max(np.log(max(likelihood / neither, LEAST)), -STRONGEST), STRONGEST)
+            before = np.float64(said[state])
+            said[state] = damping * before + (1.0 - damping) * says
+            change = np.float64(said[state]) - before
+            heard[state] += change
             news = max(news, abs(change))
-        source = clusters.source[pair]
         messages.moved[source] += news
         if messages.moved[source] > tolerance:
             _enqueue(work, source)
         pair = clusters.next_in[pair]
-    messages.gain[cluster] = largest
 
 
-@compiled
-def _silence(strength: Float64, silent: int, i: int) -> float:
-    """P(cause i alone brings about none of the effects in `silent`)."""
-    share = 1.0
-    if silent & 1:
-        share *= 1.0 - strength[2 * i]
-    if silent & 2:
-        share *= 1.0 - strength[2 * i + 1]
-    return share
+@inlined
+def _look_behind(room: Scratch, targets: int) -> float:
+    """`behind`: for each pair of effects heard of and each set of them that is silent, the likelihood of the rest. Returns the largest."""
+    largest = 0.0
+    for z in range(1 << targets):
+        room.answer[z] *= room.silent[z]
+    for seats in range(MOST_TARGETS**2):
+        if room.is_heard[seats]:
+            one, two = room.bit[seats // MOST_TARGETS], room.bit[seats % MOST_TARGETS]
+            behind = room.behind[seats]
+            behind[:] = 0.0
+            for z in range(1 << targets):
+                own = 1 if z & one else 0
+                behind[own if one == two else own | (2 if z & two else 0)] += room.answer[z]
+            largest = max(largest, abs(behind[0]), abs(behind[1]), abs(behind[2]), abs(behind[3]))
+    return largest
 
 
-@compiled
-def _tell_effects(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, cluster: int, damping: float, tolerance: float) -> None:
+@inlined
+def _tell_effects(
+    clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, cluster: int, joint: Float64, scale: float, damping: float, tolerance: float
+) -> None:
     """To each pair out of the cluster, how likely its effects stay silent, by what is believed without that pair's own answer."""
-    size = clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
     news = clusters.out_count[cluster] <= FEW_PAIRS
-    group = clusters.first_group[cluster]
-    while group >= 0:
-        _marginal_of(clusters, room, group, size)
+    group = -1 if news else clusters.first_group[cluster]
+    while group >= 0 and not news:
+        sum_out(joint, clusters.group_place[group], room.likelihood, room.by_group)
         for each in range(4):
-            news |= not abs(np.log(room.by_group[each] + LEAST) - messages.told[group, each]) <= tolerance and room.by_group[each] > 0.0
+            believed = room.by_group[each] * scale
+            news |= not abs(np.log(believed + LEAST) - messages.told[group, each]) <= tolerance and believed > 0.0
         group = clusters.next_group[group]
     if not news:
         return
     group = clusters.first_group[cluster]
     while group >= 0:
-        _marginal_of(clusters, room, group, size)
+        sum_out(joint, clusters.group_place[group], room.likelihood, room.by_group)
         for each in range(4):
-            messages.told[group, each] = np.log(room.by_group[each] + LEAST)
+            messages.told[group, each] = np.log(room.by_group[each] * scale + LEAST)
         group = clusters.next_group[group]
     pair = clusters.first_out[cluster]
     while pair >= 0:
@@ -403,32 +396,26 @@ def _tell_effects(clusters: Clusters, messages: Messages, work: WorkList, room: 
         pair = clusters.next_out[pair]
 
 
-@compiled
-def _marginal_of(clusters: Clusters, room: Scratch, group: int, size: int) -> None:
-    one = 1 << clusters.group_place[group, 0]
-    two = 1 << clusters.group_place[group, 1] if clusters.group_place[group, 1] >= 0 else 0
-    room.by_group[:] = 0.0
-    for state in range(1 << size):
-        room.by_group[(1 if state & one else 0) | (2 if state & two else 0)] += room.prior[state]
-
-
-@compiled
+@inlined
 def tell(clusters: Clusters, messages: Messages, work: WorkList, pair: int, damping: float, tolerance: float) -> None:
     """Tells a pair's effects what their causes' cluster believes without their own answer."""
-    group, effect = clusters.group[pair], clusters.effect[pair]
-    without = np.empty(4)
-    total = 0.0
-    for state in range(4):
-        without[state] = np.exp(messages.told[group, state] - messages.log_lambda[pair, state])
-        total += without[state]
-    news = 0.0
+    told, heard, strength, said = messages.told[clusters.group[pair]], messages.log_lambda[pair], clusters.strength[pair], messages.log_phi[pair]
+    one_holds, two_holds, both_hold = np.exp(told[1] - heard[1]), 0.0, 0.0
+    if clusters.source_place[pair, 1] >= 0:
+        two_holds, both_hold = np.exp(told[2] - heard[2]), np.exp(told[3] - heard[3])
+    total = np.exp(told[0]) + one_holds + two_holds + both_hold
+    news, by_one, by_two, effect = 0.0, 1.0, 1.0, clusters.effect[pair]
     for silent in range(1, 4 if clusters.effect_rank[pair, 1] >= 0 else 2):
-        one, two = _silence(clusters.strength[pair], silent, 0), _silence(clusters.strength[pair], silent, 1)
-        broken = (without[1] * (1.0 - one) + without[2] * (1.0 - two) + without[3] * (1.0 - one * two)) / total
-        said = max(np.log1p(-min(broken, 1.0 - 1e-16)), -STRONGEST)
-        before = messages.log_phi[pair, silent]
-        messages.log_phi[pair, silent] = damping * before + (1.0 - damping) * said
-        news = max(news, abs(np.float64(messages.log_phi[pair, silent]) - np.float64(before)))
+        by_one, by_two = 0.0, 0.0
+        if silent & 1:
+            by_one, by_two = strength[0], strength[2]
+        if silent & 2:
+            by_one, by_two = by_one + strength[1] - by_one * strength[1], by_two + strength[3] - by_two * strength[3]
+        broken = (one_holds * by_one + two_holds * by_two + both_hold * (by_one + by_two - by_one * by_two)) / total
+        says = max(np.log1p(-min(broken, 1.0 - 1e-16)), -STRONGEST)
+        before = np.float64(said[silent])
+        said[silent] = damping * before + (1.0 - damping) * says
+        news = max(news, abs(np.float64(said[silent]) - before))
     messages.moved[effect] += news * max(1.0, messages.gain[effect])
     if messages.moved[effect] > tolerance:
         _enqueue(work, effect)

@@ -25,7 +25,8 @@ NONE = -1
 class Clusters(NamedTuple):
     """c clusters of n variables and p pairs, with room for more pairs; g groups of pairs that leave from the same variables.
 
-    cluster: Int32[n], place: Int8[n], a variable's cluster and place there; member_ptr: Int32[c + 1], member: Int32[n] the other way.
+    cluster: Int32[n], place: Int8[n], a variable's cluster and place there; member_ptr: Int32[c + 1], member: Int32[n] the other way,
+    causes before effects: what has no causes at all, then what has none in its cluster, and so on.
     leak: Float64[n]. own_ptr: Int32[c + 1], own_cause, own_effect: Int8, own_strength: Float64, the links within clusters, by place.
     target: Int8[c, 4], the places of members with causes elsewhere, -1 after the last; rank: Int8[n], where they stand there, else -1.
     source, effect: Int32[p], the clusters of a pair. source_place: Int8[p, 2], the causes' places; effect_rank: Int8[p, 2], the
@@ -67,7 +68,8 @@ def cluster_network(network: CausalNetwork, spare: int = 0) -> Clusters:
     """The clusters of a network, with room for `spare` more pairs."""
     cluster = split_entities(network.parent_ptr, network.parent, network.strength, network.cluster, *_by_entity(network.cluster))
     clusters = int(cluster.max(initial=-1)) + 1
-    member = np.argsort(cluster, kind="stable").astype(np.int32)
+    depth = depth_within(network.order, network.parent_ptr, network.parent, cluster)
+    member = np.argsort(cluster * np.int64(MOST_MEMBERS + 1) + depth, kind="stable").astype(np.int32)
     member_ptr = _starts(cluster, clusters)
     place = np.empty(cluster.size, np.int8)
     place[member] = np.arange(cluster.size) - np.repeat(member_ptr[:-1], np.diff(member_ptr))
@@ -161,6 +163,17 @@ def chain_pairs(clusters: Clusters, pairs: int) -> None:
             clusters.first_group[source] = group
         clusters.group[pair] = group
     clusters.used[0] = pairs
+
+
+@compiled
+def depth_within(order: Int64, parent_ptr: Int64, parent: Int32, cluster: Int32) -> Int8:
+    """The most links on a way to each variable within its cluster, and one more where it has causes: Int8[n]."""
+    depth = np.zeros(order.size, np.int8)
+    for x in order:
+        for link in range(parent_ptr[x], parent_ptr[x + 1]):
+            cause = parent[link]
+            depth[x] = max(depth[x], depth[cause] + 1 if cluster[cause] == cluster[x] else 1)
+    return depth
 
 
 @compiled

@@ -26,10 +26,22 @@ def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
     What is kept stands as long as no file of the function's folder changes. numba itself looks at the function's own file only, and
     goes on calling what another file said before.
     """
+    return _dispatcher(function)
+
+
+def inlined(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """As `compiled`, for what runs millions of times: becomes a part of its caller, as handing over a NamedTuple of arrays costs more than it does,
+    and counts no references, which would cost several times the arithmetic. So it must not make arrays, nor return any.
+    """
+    return _dispatcher(function, forceinline=True, error_model="numpy", _nrt=False)
+
+
+def _dispatcher(function: Callable[Parameters, Result], **options: Any) -> Callable[Parameters, Result]:
+    compiler: Any = numba.njit
     try:
-        dispatcher: Any = numba.njit(cache=True)(function)
+        dispatcher: Any = compiler(cache=True, **options)(function)
     except RuntimeError:  # numba's word for: no cache directory is writable
-        dispatcher = numba.njit(cache=False)(function)
+        dispatcher = compiler(cache=False, **options)(function)
     else:
         dispatcher._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)  # noqa: SLF001
     kept: Callable[Parameters, Result] = dispatcher
