@@ -15,8 +15,9 @@ $(VENV)/.ready: requirements/development.txt pyproject.toml
 	$(BIN)/python -m reasoning.prepare
 	touch $@
 
+# STORE=neo4j: on a real Neo4j of its own.
 demo: setup
-	$(BIN)/whence demo $(ARGS)
+	$(if $(filter neo4j,$(STORE)),python3 infra/neo4j/local.py run --) $(BIN)/whence demo $(ARGS)
 
 # A real Neo4j on this machine; `infra/neo4j/local.py stop` ends it.
 neo4j:

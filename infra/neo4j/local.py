@@ -11,18 +11,19 @@ import errno
 import fcntl
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bolt import BoltError, logged_in
+from jars import class_path, fail, find_java, is_calendar, last_lines
 
 SERIES = {"5.26": "5.26.30", "2026.08": "2026.08.1"}
 DEFAULT = "5.26"
@@ -30,22 +31,14 @@ USER = "neo4j"
 FIRST_PASSWORD = "neo4j"  # noqa: S105  # what a server that was never started knows, and wants changed
 USUAL_PORT = 7687
 STOP_SECONDS = 30
-RESOLVER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
-POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>local</groupId><artifactId>classpath</artifactId><version>1</version><packaging>pom</packaging>
-<dependencies><dependency><groupId>org.neo4j</groupId><artifactId>neo4j</artifactId><version>{}</version></dependency></dependencies>
-</project>
-"""
-
-
-def fail(message: str) -> NoReturn:
-    """Ends with one sentence for the user."""
-    sys.exit(f"neo4j: {message}")
 
 
 def main() -> None:
-    """Start prints the line to serve with; stop and status say what they found, status by its exit code too (0: takes work, 3: not running)."""
+    """Start prints the line to serve with; run runs a command with a server of its own; status says by its exit code too what it found (0: takes work)."""
     told = arguments()
+    if told.command == "run":
+        with tempfile.TemporaryDirectory(prefix="neo4j-") as folder:
+            sys.exit(run(Path(folder), told))
     version = SERIES.get(told.version, told.version)
     home = told.dir.expanduser().resolve() / ".".join(version.split(".")[:2])
     home.mkdir(parents=True, exist_ok=True)
@@ -54,7 +47,7 @@ def main() -> None:
             sys.exit(status(home, as_json=told.json))
         fcntl.flock(lock, fcntl.LOCK_EX)
         if told.command == "stop":
-            stop(home, wipe=told.wipe)
+            sys.stdout.write("stopped\n" if stop(home, wipe=told.wipe) else "not running\n")
         else:
             report(start(home, version, told), as_json=told.json)
 
@@ -62,7 +55,8 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("start", "stop", "status"))
+    parser.add_argument("command", choices=("start", "stop", "status", "run"))
+    parser.add_argument("program", nargs="*", metavar="-- PROGRAM", help="run: what to run; it finds the server in WHENCE_STORE and so on")
     parser.add_argument("--version", default=DEFAULT, help=f"{', '.join(SERIES)}, or a full version (default {DEFAULT})")
     parser.add_argument("--dir", type=Path, default=xdg("XDG_STATE_HOME", ".local/state") / "whence" / "neo4j", help="where servers keep data and logs")
     parser.add_argument("--cache", type=Path, default=xdg("XDG_CACHE_HOME", ".cache") / "whence" / "neo4j", help="where the jars are kept")
@@ -76,7 +70,20 @@ def arguments() -> argparse.Namespace:
     starting.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a setting of neo4j.conf; may be repeated")
     starting.add_argument("--timeout", type=float, default=120, help="seconds to wait until the server takes work")
     parser.add_argument_group("stop").add_argument("--wipe", action="store_true", help="forget the data of the version too")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
+
+
+def run(home: Path, told: argparse.Namespace) -> int:
+    """Runs a program with a new server that ends with it; its exit code."""
+    told.port, told.fresh = 0, False
+    state = start(home, SERIES.get(told.version, told.version), told)
+    store = {"WHENCE_STORE": state["uri"], "WHENCE_STORE_USER": state["user"], "WHENCE_STORE_PASSWORD": state["password"]}
+    try:
+        return subprocess.run(told.program, env={**os.environ, **store}, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        stop(home, wipe=True)
 
 
 def xdg(variable: str, otherwise: str) -> Path:
@@ -108,8 +115,8 @@ def status(home: Path, *, as_json: bool) -> int:
     return 0 if works else 3
 
 
-def stop(home: Path, *, wipe: bool) -> None:
-    """Ends the server: asks first, insists after STOP_SECONDS."""
+def stop(home: Path, *, wipe: bool) -> bool:
+    """Ends the server: asks first, insists after STOP_SECONDS. Whether it ran."""
     state = running(home)
     if state is not None:
         os.kill(state["pid"], signal.SIGTERM)
@@ -122,7 +129,7 @@ def stop(home: Path, *, wipe: bool) -> None:
     (home / "state.json").unlink(missing_ok=True)
     if wipe:
         forget(home)
-    sys.stdout.write("stopped\n" if state else "not running\n")
+    return state is not None
 
 
 def start(home: Path, version: str, told: argparse.Namespace) -> dict[str, Any]:
@@ -199,71 +206,6 @@ def takes_work(port: int, password: str) -> bool:
     except (BoltError, OSError):
         return False
     return True
-
-
-def is_calendar(version: str) -> bool:
-    """Whether the version is named by year: these have other names for a few things."""
-    return int(version.split(".", 1)[0]) >= 2025
-
-
-def find_java(version: str) -> tuple[str, int]:
-    """A Java that runs this version, and its major version."""
-    needed = 21 if is_calendar(version) else 17
-    homes = [os.environ.get("NEO4J_JAVA_HOME"), os.environ.get("JAVA_HOME")]
-    installed = [*Path("/usr/lib/jvm").glob("*/bin/java"), *Path("/Library/Java/JavaVirtualMachines").glob("*/Contents/Home/bin/java")]
-    looked_at = []
-    for java in [*(f"{home}/bin/java" for home in homes if home), shutil.which("java"), *sorted(map(str, installed))]:
-        if java is None:
-            continue
-        found = java_major(java)
-        if found >= needed:
-            return java, found
-        looked_at.append(f"{java} ({found or 'does not run'})")
-    fail(
-        f"Neo4j {version} needs Java {needed} or later; found: {', '.join(looked_at) or 'none'}. Install it (Debian: apt-get install default-jre-headless; "
-        "macOS: brew install openjdk), or name its folder in NEO4J_JAVA_HOME."
-    )
-
-
-def java_major(java: str) -> int:
-    """17 for 17.0.15, 8 for 1.8, 0 for what does not run."""
-    try:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    found = re.search(r'version "(?:1\.)?(\d+)', told)
-    return int(found[1]) if found else 0
-
-
-def class_path(cache: Path, version: str) -> list[str]:
-    """The jars of a version; Maven fetches those that are missing, from where its own settings say."""
-    folder = cache / version
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / "classpath.txt"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        jars = listed.read_text().strip().split(os.pathsep) if listed.exists() else []
-        if not jars or not all(Path(jar).exists() for jar in jars):
-            resolve(folder, cache / "maven", version, listed)
-            jars = listed.read_text().strip().split(os.pathsep)
-    return sorted(jars)
-
-
-def resolve(folder: Path, repository: Path, version: str, listed: Path) -> None:
-    """Has Maven fetch the jars and list them."""
-    maven = shutil.which("mvn")
-    if maven is None:
-        fail("it is fetched by Maven, and there is no mvn on the PATH: install it (Debian: apt-get install maven; macOS: brew install maven).")
-    (folder / "pom.xml").write_text(POM.format(version))
-    unfinished, log = folder / "classpath.new", folder / "maven.log"
-    options = [f"-Dmaven.repo.local={repository}", "-Dmaven.wagon.http.retryHandler.count=5", "-DincludeScope=runtime", f"-Dmdep.outputFile={unfinished}"]
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [maven, "--batch-mode", "--file", str(folder / "pom.xml"), RESOLVER, *options], stdout=output, stderr=output, stdin=subprocess.DEVNULL, check=False
-        )
-    if done.returncode or not unfinished.exists():
-        fail(f"Maven could not fetch Neo4j {version}; the end of {log}:\n{last_lines(log)}")
-    unfinished.replace(listed)
 
 
 def forget(home: Path) -> None:
@@ -387,11 +329,6 @@ def write_private(path: Path, content: str) -> None:
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(content)
     unfinished.replace(path)
-
-
-def last_lines(path: Path) -> str:
-    """The end of a log."""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else "(it was not written)"
 
 
 if __name__ == "__main__":
