@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import exp
+from types import MappingProxyType
 
 import numpy as np
 
 from graph.live import LiveGraph
+from graph.topology import RelationKey
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.layout import LARGEST_PRIOR, Name, carried_over
 from reasoning.network import Bool, CausalNetwork
@@ -24,6 +26,7 @@ from schema.windows import Change, ChangeKind
 
 HOUR = 3_600_000_000_000
 NAMED = 5  # how many variables an error names
+NOTHING: Mapping[RelationKey, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class CompiledNetwork:
     """A network and what its n variables stand for.
 
     cause, effect: Int32[k], strength: Float64[k]: all k links that could be, feedback links included. since: Int64[k], the event
-    time before which a link's relation did not exist, 0 where it always did. entity: Int32[c], the graph's integer of each cluster.
+    time before which a link's relation did not exist, 0 where it always did. quiet: Int64[k], when last something went along the
+    relation of a link that follows traffic, 0 where something does. entity: Int32[c], the graph's integer of each cluster.
     network: what of it is solved. From one compiler, what is the same object has not changed.
     """
 
@@ -44,6 +48,7 @@ class CompiledNetwork:
     effect: Int32
     strength: Float64
     since: Int64
+    quiet: Int64
     entity: Int32
     wiring: Wiring = field(repr=False, compare=False)
 
@@ -104,10 +109,10 @@ class NetworkCompiler:
         self._wiring = Wiring()
         self._raised: dict[tuple[int, ChangeKind], tuple[tuple[int, float], ...]] = {}
 
-    def compile(self, live: LiveStrengths, changes: Sequence[Change] = ()) -> CompiledNetwork:
+    def compile(self, live: LiveStrengths, changes: Sequence[Change] = (), quiet: Mapping[RelationKey, int] = NOTHING) -> CompiledNetwork:
         """The network of the whole estate. `changes`: those of the last hour, which raise priors. `live`: what is known of relations now.
 
-        What `live` holds must not be written to later. A relation's confidence is that of the last structural change.
+        `quiet`: relations that carry nothing, and since when. What `live` holds must not be written to later. A relation's confidence is that of the last structural change.
         """
         found = self._structure
         if found.follow():
@@ -122,6 +127,7 @@ class NetworkCompiler:
             effect=found.effect,
             strength=found.strengths(live),
             since=found.since,
+            quiet=found.quiet_links(quiet),
             entity=found.entity,
             wiring=self._wiring,
         )

@@ -21,8 +21,8 @@ NEVER = -1
 def forbidden_links(compiled: CompiledNetwork, findings: Sequence[Finding]) -> tuple[Bool, tuple[RuledOut, ...]]:
     """Links that can't have carried anything, bool[k] over the compiled links, and the defects that thereby explain nothing.
 
-    A condition is no cause of what began before it, nor is anything that travels a relation which came to be afterwards; both
-    beyond the clocks' tolerance, and only where the findings are sure.
+    A condition is no cause of what began before it, nor is anything that travels a relation which came to be afterwards, or with
+    requests over one that had carried none for a while; all beyond the clocks' tolerance, and only where the findings are sure.
     """
     onset = np.full(len(compiled.names), NEVER, np.int64)
     for finding in findings:
@@ -33,7 +33,9 @@ def forbidden_links(compiled: CompiledNetwork, findings: Sequence[Finding]) -> t
     across = compiled.cluster[compiled.cause] != compiled.cluster[compiled.effect]
     late = across & (began != NEVER) & (followed != NEVER) & (began - followed > TOLERANCE)
     absent = across & (followed != NEVER) & (compiled.since - followed > TOLERANCE)
-    return late | absent, tuple(sorted({*_late_reasons(compiled, late, onset), *_absent_reasons(compiled, absent, onset)}, key=_order))
+    quiet = across & (followed != NEVER) & (compiled.quiet > 0) & (followed - compiled.quiet > TOLERANCE)
+    reasons = {*_late_reasons(compiled, late, onset), *_absent_reasons(compiled, absent, onset), *_quiet_reasons(compiled, quiet, onset)}
+    return late | absent | quiet, tuple(sorted(reasons, key=_order))
 
 
 def _late_reasons(compiled: CompiledNetwork, late: Bool, onset: Int64) -> list[RuledOut]:
@@ -55,6 +57,17 @@ def _absent_reasons(compiled: CompiledNetwork, absent: Bool, onset: Int64) -> li
         assert isinstance(effect, ConditionRef)
         seconds = (compiled.since[link] - onset[compiled.effect[link]]) / SECOND
         because = f"{effect.condition} of {effect.entity} began {seconds:.0f} s before {cause.entity} had to do with it, so it can't come from there"
+        reasons.extend(RuledOut(defect, because) for defect in _defects_of(compiled, int(compiled.cause[link])))
+    return reasons
+
+
+def _quiet_reasons(compiled: CompiledNetwork, quiet: Bool, onset: Int64) -> list[RuledOut]:
+    reasons: list[RuledOut] = []
+    for link in np.flatnonzero(quiet).tolist():
+        cause, effect = compiled.names[compiled.cause[link]], compiled.names[compiled.effect[link]]
+        assert isinstance(effect, ConditionRef)
+        seconds = (onset[compiled.effect[link]] - compiled.quiet[link]) / SECOND
+        because = f"the last request between {cause.entity} and {effect.entity} went {seconds:.0f} s before {effect.condition} of the latter began"
         reasons.extend(RuledOut(defect, because) for defect in _defects_of(compiled, int(compiled.cause[link])))
     return reasons
 

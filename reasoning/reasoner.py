@@ -197,7 +197,7 @@ class Reasoner:
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
-            self._compiled = self._compiler.compile(self._state.live, self._recent_changes())
+            self._compiled = self._compiler.compile(self._state.live, self._recent_changes(), self._state.quiet)
         return self._compiled
 
     def _recent_changes(self) -> list[Change]:

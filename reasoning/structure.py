@@ -121,13 +121,29 @@ class Structure:
             self._merged.setflags(write=False)
         return self._merged
 
-    def _evaluate(self, slot: int, values: Mapping[str, float] | None) -> bool:
-        """Whether any strength of a relation's rows moved."""
+    def quiet_links(self, quiet: Mapping[RelationKey, int]) -> Int64:
+        """For each link, Int64[k], since when its relation is quiet; 0 where it is not, and where the link has other ways or needs no traffic."""
+        since = np.zeros(self.first_row.size, np.int64)
+        alone = np.diff(np.append(self.first_row, self._rows.cause.size)) == 1
+        for key, last in quiet.items():
+            slot = self._slots.get(key)
+            for row in self._rows_over(slot) if slot is not None else ():
+                link = int(np.searchsorted(self.first_row, row, "right")) - 1
+                if alone[link] and self._by_number[int(self._rows.rule[row])].follows is not None:
+                    since[link] = last
+        return since
+
+    def _rows_over(self, slot: int) -> list[int]:
         if not self._row_ptr.size:
             self._row_ptr, self._row_order = grouped(self._rows.relation + 1, len(self._share) + 1)
+        found: list[int] = self._row_order[self._row_ptr[slot + 1] : self._row_ptr[slot + 2]].tolist()
+        return found
+
+    def _evaluate(self, slot: int, values: Mapping[str, float] | None) -> bool:
+        """Whether any strength of a relation's rows moved."""
         known = {**values, "share_of_members": self._share[slot]} if values else None
         moved = False
-        for row in self._row_order[self._row_ptr[slot + 1] : self._row_ptr[slot + 2]].tolist():
+        for row in self._rows_over(slot):
             follows = self._by_number[int(self._rows.rule[row])].follows
             if follows is not None:
                 strength = (self._rows.fixed[row] if known is None else follows.under(known)) * self._rows.confidence[row]

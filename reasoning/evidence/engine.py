@@ -137,7 +137,7 @@ class EvidenceEngine:
         """All findings as of event time `now`, the end of the last window; asked again, the same."""
         there = (finding for finding in self._findings(now) if self._was_seen(finding.condition.entity, now - GONE))
         findings = sorted(self._episodes.date(now, there), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
-        return EvidenceState(now, tuple(findings), self._live(now))
+        return EvidenceState(now, tuple(findings), self._live(now), dict(self._quiet(now)))
 
     def _coarse_shares(self, requests: RequestTable, calls: CallTable) -> CoarseShares:
         size = 1 + max(int(part.max(initial=0)) for part in (requests.entity, calls.source, calls.target))
@@ -261,6 +261,18 @@ class EvidenceEngine:
             source, relation, target = key
             found[RelationKey(self._graph.ref(source), relation, self._graph.ref(target))] = live_attributes(self._relations, row, now, relation)
         return found
+
+    def _quiet(self, now: int) -> Iterator[tuple[RelationKey, int]]:
+        """Relations over which nothing went lately, though so much should have that it would surely have been seen."""
+        last = relations.last_calls(self._relations)
+        silent = last <= now - relations.LOOK
+        for key, row in self._relations.keys.items():
+            if silent[row]:
+                assert isinstance(key, tuple)
+                source, relation, target = key
+                own = self._durations.keys.get((source, "slower")) if RELATION_KINDS[relation].synchronous else None
+                if own is not None and relations.should_have_carried(self._relations, row, last[row], self._durations, own) >= relations.SURELY_SEEN:
+                    yield RelationKey(self._graph.ref(source), relation, self._graph.ref(target)), int(last[row])
 
     def _findings(self, now: int) -> Iterator[Finding]:
         keys, rows = _all(self._durations)

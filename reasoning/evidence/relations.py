@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reasoning.evidence.streams import CAPACITY, SECOND, StreamTable
-from schema.batches import Float64
+from schema.batches import Float64, Int64
 from schema.relations import RELATION_KINDS
 
 LOOK = 60 * SECOND
@@ -15,6 +15,7 @@ CALLS, ANSWERED, CARRYING, REQUESTS, FAILED_SOURCE, SOURCE_TIME, SOURCE_ERRORS, 
 LEAST_REQUESTS = 5.0
 MATERIAL_EXCESS = 0.1
 LEAST_FAILURES = 2.0
+SURELY_SEEN = 20.0  # calls to be expected; that none of them was is a matter of 2e-9, sampled or not
 
 
 def live_attributes(table: StreamTable, row: int, now: int, relation: str) -> dict[str, float]:
@@ -41,6 +42,22 @@ def live_attributes(table: StreamTable, row: int, now: int, relation: str) -> di
     if failures > max(LEAST_FAILURES, 0.01 * requests):
         known["share_of_error_excess"] = _share((sums[FAILED_SOURCE] - expected[FAILED_SOURCE]) / failures)
     return known
+
+
+def last_calls(table: StreamTable) -> Int64:
+    """When the last call went over each relation that is known, by row."""
+    a, rows = table.arrays, np.arange(len(table.keys))
+    return np.asarray(a.at[rows, (a.first[rows] + a.held[rows] - 1) % CAPACITY])
+
+
+def should_have_carried(table: StreamTable, row: int, last: int, served: StreamTable, own: int) -> float:
+    """How many calls a relation should have carried after its last: by what it used to, and what its source served in recent minutes."""
+    usual = table.arrays.baseline[row]
+    if usual[REQUESTS] < 2 * LEAST_REQUESTS:
+        return 0.0
+    a = served.arrays
+    slots = (a.first[own] + np.arange(a.held[own])) % CAPACITY
+    return float(a.sums[own, slots[a.at[own, slots] > last], 0].sum() * usual[CALLS] / usual[REQUESTS])
 
 
 def _recent(table: StreamTable, row: int, now: int) -> Float64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graph.topology import RelationKey
 from reasoning.evidence.streams import StreamsState
@@ -12,11 +12,15 @@ from schema.verdicts import ConditionRef, Finding
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState:
-    """All findings at event time `at`, sorted by condition, and the live relation attributes that are known now."""
+    """All findings at event time `at`, sorted by condition, and the live relation attributes that are known now.
+
+    quiet: the relations over which nothing went lately though their source was at work, and the event time of what went last.
+    """
 
     at: int
     findings: tuple[Finding, ...]
     live: Mapping[RelationKey, Mapping[str, float]]
+    quiet: Mapping[RelationKey, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

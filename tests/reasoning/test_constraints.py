@@ -7,7 +7,7 @@ from reasoning.constraints import TOLERANCE, forbidden_links
 from reasoning.diagnosis import log_evidence_of
 from reasoning.inference import posteriors
 from schema.verdicts import DefectRef
-from tests.reasoning.estates import CART, CHAIN, FRONT, ORDERS, ORDERS_DB, SECOND, SLOW_QUERY, START, calls, estate, knowledge, latency, show, slow
+from tests.reasoning.estates import CART, CHAIN, FRONT, ORDERS, ORDERS_DB, PODS, SECOND, SLOW_QUERY, START, calls, estate, knowledge, latency, show, slow
 
 RULES = knowledge()
 LATE = START + TOLERANCE + SECOND
@@ -52,3 +52,22 @@ def test_nothing_travels_a_relation_that_came_to_be_afterwards() -> None:
     assert reasons == ()
     forbidden, _ = forbidden_links(compiled, [slow(FRONT, 5.0, START + 2 * TOLERANCE)])
     assert not forbidden.any(), "CART and its relation came together: telemetry may just have begun to show them"
+
+
+def test_nothing_travels_with_requests_over_a_relation_that_had_carried_none_for_a_while() -> None:
+    quiet = {calls(ORDERS, ORDERS_DB): START}
+    compiled = NetworkCompiler(RULES, estate()).compile({}, quiet=quiet)
+    forbidden, reasons = forbidden_links(compiled, [slow(ORDERS, 5.0, LATE)])
+    assert [(compiled.names[compiled.cause[link]], compiled.names[compiled.effect[link]]) for link in forbidden.nonzero()[0]] == [
+        (latency(ORDERS_DB), latency(ORDERS))
+    ]
+    assert [(reason.cause, reason.because) for reason in reasons] == [
+        (SLOW_QUERY, "the last request between database:c/shop/orders-db and service:c/shop/orders went 91 s before latency_high of the latter began")
+    ]
+    assert not forbidden_links(compiled, [slow(ORDERS, 5.0, START + TOLERANCE)])[0].any(), "a circuit may have opened for what came over it"
+    assert not forbidden_links(compiled, [slow(ORDERS, 1.0, LATE)])[0].any()
+
+
+def test_what_needs_no_requests_travels_a_quiet_relation() -> None:
+    compiled = NetworkCompiler(RULES, estate([calls(CART, PODS[0])])).compile({}, quiet={calls(CART, PODS[0]): START})
+    assert not compiled.quiet.any()

@@ -199,3 +199,27 @@ def test_streams_beyond_the_bound_are_refused_and_counted() -> None:
     estate = Estate(EvidenceSettings(streams=2))
     estate.live(2, shop())
     assert estate.engine.dropped["duration_streams_full"] > 0
+
+
+def alone(counts: WindowCounts, chance: random.Random) -> None:
+    """front serves as ever and calls nobody; back is asked by others."""
+    for ref in (FRONT, BACK):
+        for _ in range(40):
+            took = round(3.0 * MILLISECOND * chance.lognormvariate(0.0, 0.3))
+            counts.request_count(ref).serve(took, took, failed=False, own_failed=False)
+
+
+def test_a_relation_is_quiet_when_its_source_goes_on_without_it(estate: Estate) -> None:
+    """`estate` has lived for a while with calls from front to back, from back to its store."""
+    last = estate.windows * WINDOW
+    assert estate.live(6, alone).quiet == {}, "30 s are no time"
+    quiet = estate.live(12, alone).quiet
+    assert {key: quiet[key] for key in (RelationKey(FRONT, "calls", BACK), RelationKey(BACK, "queries", STORE))} == {
+        RelationKey(FRONT, "calls", BACK): last,
+        RelationKey(BACK, "queries", STORE): last,
+    }
+    assert estate.live(1, shop()).quiet == {}
+
+
+def test_a_relation_whose_source_is_silent_too_may_have_carried_what_nobody_saw(estate: Estate) -> None:
+    assert estate.live(18, lambda *_: None).quiet == {}
