@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo_faults, graphql, inference, otlp_traces, store
+from benchmarks import demo_faults, graphql, inference, otlp_traces, shards, store
 from benchmarks.measure import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "graphql": graphql.run,
     "demo_faults": demo_faults.run,
     "inference": inference.run,
+    "shards": shards.run,
 }
 
 

@@ -16,11 +16,17 @@ from reasoning.sharding.shard import LocalShard
 from schema.batches import Int32
 
 Carry = Callable[[Sequence[Batch]], Sequence[Batch]]
+Together = Callable[[CausalNetwork], Int32]
 
 
 def at_once(sent: Sequence[Batch]) -> Sequence[Batch]:
     """Everything arrives before the next round."""
     return sent
+
+
+def by_entity(network: CausalNetwork) -> Int32:
+    """Variables of one entity stay together."""
+    return network.cluster
 
 
 class ShardRunner:
@@ -30,10 +36,14 @@ class ShardRunner:
     they came to rest. messages_sent: pairs' values that went from shard to shard so far; rounds: exchanges of the last run.
     """
 
-    def __init__(self, shards: int, tolerance: float, carry: Carry = at_once) -> None:
-        """carry: takes what was sent in a round and gives what arrives in the next; once nothing is sent it must give up what it holds."""
+    def __init__(self, shards: int, tolerance: float, together: Together = by_entity, carry: Carry = at_once) -> None:
+        """tolerance: as for `settle`. together: a number for each variable of a network, Int32[n], the same for what must share a shard.
+
+        carry: takes what was sent in a round and gives what arrives in the next; once nothing is sent it must give up what it holds.
+        """
         self._count = shards
         self._tolerance = tolerance
+        self._together = together
         self._carry = carry
         self._shards: list[Shard] = []
         self._structure = 0
@@ -57,7 +67,7 @@ class ShardRunner:
         before = np.full(len(network), -1, np.int32)
         if carried is not None:
             before[carried >= 0] = self.owner_of_variable[carried[carried >= 0]]
-        self.owner_of_variable = assign(network.cluster, network.parent, network.effect, self._count, before)
+        self.owner_of_variable = assign(self._together(network), network.parent, network.effect, self._count, before)
         self._whole = None
 
     def start(self, order: Int32) -> None:
