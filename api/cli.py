@@ -70,6 +70,7 @@ def setting(name: str, metavar: str) -> Any:
 def serve(
     data_dir: Annotated[str | None, setting("data_dir", "DIR")] = None,
     store: Annotated[str | None, setting("store", "URL")] = None,
+    retention_days: Annotated[int | None, setting("retention_days", "DAYS")] = None,
     http: Annotated[str | None, setting("http", "HOST:PORT")] = None,
     otlp_grpc: Annotated[str | None, setting("otlp_grpc", "HOST:PORT")] = None,
     otlp_http: Annotated[str | None, setting("otlp_http", "HOST:PORT")] = None,
@@ -83,7 +84,7 @@ def serve(
     from api.server import run_server
 
     flags = {
-        "data_dir": data_dir, "store": store, "http": http, "otlp_grpc": otlp_grpc, "otlp_http": otlp_http,
+        "data_dir": data_dir, "store": store, "retention_days": retention_days, "http": http, "otlp_grpc": otlp_grpc, "otlp_http": otlp_http,
         "default_cluster": default_cluster, "knowledge": knowledge, "log_level": log_level,
     }  # fmt: skip
     run_server(flags, config, as_json=as_json)

@@ -51,7 +51,9 @@ ADVICE = {
     "service_table_full": "More service names than may be looked up: keep ids out of service.name.",
     "server_table_full": "More server names than may be looked up: keep ids out of server.address.",
     "namespace_table_full": "More namespaces than may be looked up: keep ids out of service.namespace.",
-    "store_backlog_full": "The store refused writes for so long that changes were let go: mend the store, then restart.",
+    "store_backlog_full": "Neither the store nor the journal took writes for long: mend the store. Whence then brings it up to date with the live graph.",
+    "store_journal_full": "The store was away so long that the journal filled up: mend the store. Whence then brings it up to date with the live graph.",
+    "store_refused": "The store refused changes, for another writer had let go of what they need: Whence brings it up to date with the live graph.",
 }
 HARMLESS = frozenset({"unknown_metric", "peer_on_own_host", "temporary_destination"})
 OTHERWISE = "A bound was met; docs/ingest.md and docs/graph.md tell which."
@@ -140,7 +142,7 @@ def _server(url: str, status: Status) -> Iterator[Check]:
 
 def _store(status: Status) -> Check:
     if status.store_trouble:
-        return Check("store", Health.TROUBLE, f"Takes no writes: {status.store_trouble}", "Changes wait in memory and are written when it does.")
+        return Check("store", Health.TROUBLE, f"Takes no writes: {status.store_trouble}", "Whence goes on; changes wait in the journal of the data folder and are written, in order, when it does.")
     if status.durable_through is None:
         return Check("store", Health.WELL, "Nothing had to be written yet.")
     behind = (status.at or status.durable_through) - status.durable_through

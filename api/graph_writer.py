@@ -116,7 +116,9 @@ class GraphWriter:
         self._concluded.clear()
         task = self._drain()
         self._nudge.set()
-        if not self._hangs:
+        if self._hangs:
+            self._trouble = self._trouble or "It does not answer."
+        else:
             try:
                 async with asyncio.timeout(self._limits.patience):
                     await self._concluded.wait()

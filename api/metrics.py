@@ -41,6 +41,8 @@ class RuntimeCollector(Collector):
         yield _gauge("whence_event_time_seconds", "Event time of the latest diagnosis, as a Unix time; 0 before the first.", status.at / SECOND)
         lag = (status.at - status.durable_through) / SECOND if status.durable_through else 0.0
         yield _gauge("whence_durable_lag_seconds", "Event time between the latest diagnosis and what the store holds.", max(0.0, lag))
+        yield _gauge("whence_store_journal_writes", "Writes that wait in the local journal for the store to return.", status.journalled)
+        yield _counter("whence_store_intervals_compacted", "Intervals of the past forgotten because they ended before the retention.", [((), status.compacted)])
         yield _gauge("whence_entities", "Entities of the live graph.", status.entities)
         yield _gauge("whence_relations", "Relations of the live graph.", status.relations)
         yield _gauge("whence_open_incidents", "Incidents that are open.", status.open_incidents)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from api.graph_writer import GraphWriter, WriterLimits
 from api.hub import DiagnosisHub
 from api.instants import write_instant
-from api.persistence import GraphWriter, MemoryKeeper
+from api.persistence import MemoryKeeper
 from api.pipeline import Pipeline, Step
+from graph.journal import Journal
 from graph.store import GraphStore
 from ingest.errors import OverloadedError
 from reasoning.export import NamedNetwork
@@ -44,16 +46,18 @@ class Status:
     durable_through: int
     store_trouble: str
     dropped: Mapping[str, int]
+    journalled: int = 0
+    compacted: int = 0
 
 
 class Runtime:
     """Everything a door may do. All calls come from the event loop; `take` is the only one that changes what is believed."""
 
-    def __init__(self, pipeline: Pipeline, store: GraphStore) -> None:
+    def __init__(self, pipeline: Pipeline, store: GraphStore, journal: Journal | None = None, *, limits: WriterLimits | None = None) -> None:
         self.pipeline = pipeline
         self.store = store
         self.hub = DiagnosisHub()
-        self._writer = GraphWriter(pipeline.graph, store)
+        self._writer = GraphWriter(pipeline.graph, store, journal, limits=limits)
         self._keeper = MemoryKeeper(pipeline, store)
         self._turn = asyncio.Lock()
         self._senders = 0
@@ -66,6 +70,7 @@ class Runtime:
         """Opens the store and takes over what it remembers. Raises StoreError; the store is then closed."""
         try:
             await self.store.ensure_schema()
+            await self._writer.begin()
             incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
             self.pipeline.restore(await self.store.snapshot(), tuple(incidents))
             if await self._keeper.resume():
@@ -93,6 +98,7 @@ class Runtime:
                 if clock() > deadline:
                     log.warning("Stopping took long: the telemetry of the last open windows was let go.")
                     break
+            await self._writer.close()
         self.hub.close()
         await self.store.close()
 
@@ -176,6 +182,8 @@ class Runtime:
             durable_through=self._writer.durable_through,
             store_trouble=self._writer.trouble,
             dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped, **uncorrelated},
+            journalled=self._writer.journalled,
+            compacted=self._writer.compacted,
         )
 
     async def _settle(self, step: Step) -> None:

@@ -17,11 +17,13 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from api.graph_writer import DAY, WriterLimits
 from api.http import build_application
 from api.pipeline import Pipeline, PipelineSettings
 from api.runtime import Runtime
 from api.settings import Address, ServeSettings, SettingsError, read_settings
 from api.terminal import CommandError, print_json, tell, write_line
+from graph.journal import Journal
 from graph.opening import open_store
 from graph.store import StoreError
 from ingest.errors import ListenError
@@ -89,7 +91,9 @@ async def opened(settings: ServeSettings, knowledge: CausalKnowledge) -> AsyncIt
     """A running Whence: its doors, and a future that fails when one of them breaks down. Raises ListenError, StoreError."""
     pipeline = Pipeline(knowledge, PipelineSettings(default_cluster=settings.default_cluster))
     store = open_store(settings.store, settings.data_dir, settings.store_user, settings.store_password.get_secret_value(), settings.store_ca)
-    runtime = Runtime(pipeline, store)
+    # Where nothing survives the end anyway, no journal is needed.
+    journal = None if settings.store == "memory" else Journal(settings.data_dir / "journal.db")
+    runtime = Runtime(pipeline, store, journal, limits=WriterLimits(retention=settings.retention_days * DAY))
     counts = ReceiverCounts()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:

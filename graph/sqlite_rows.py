@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
+from graph.record_json import incident_from, incident_value
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, Snapshot, StructureChange, StructureEvent
 from graph.walks import instant_of
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import Incident
 
 
 def entity_of(row: Any) -> Entity:
@@ -70,33 +71,9 @@ def statistics_json(statistics: RelationStatistics | None) -> str | None:
 
 def incident_json(incident: Incident) -> str:
     """The whole incident; references as texts."""
-    return orjson.dumps(
-        {
-            "id": incident.id,
-            "entity": str(incident.cause.entity),
-            "defect": incident.cause.defect,
-            "state": incident.state.value,
-            "opened_at": incident.opened_at,
-            "onset": incident.onset,
-            "closed_at": incident.closed_at,
-            "probability": incident.probability,
-            "peak_probability": incident.peak_probability,
-            "symptoms": [[str(symptom.entity), symptom.condition] for symptom in incident.symptoms],
-        }
-    ).decode()
+    return orjson.dumps(incident_value(incident)).decode()
 
 
 def incident_of(text: Any) -> Incident:
     """The reverse of incident_json."""
-    row = orjson.loads(text)
-    return Incident(
-        id=row["id"],
-        cause=DefectRef(EntityRef.parse(row["entity"]), row["defect"]),
-        state=IncidentState(row["state"]),
-        opened_at=row["opened_at"],
-        onset=row["onset"],
-        closed_at=row["closed_at"],
-        probability=row["probability"],
-        peak_probability=row["peak_probability"],
-        symptoms=tuple(ConditionRef(EntityRef.parse(entity), condition) for entity, condition in row["symptoms"]),
-    )
+    return incident_from(orjson.loads(text))

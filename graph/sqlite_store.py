@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import TypeVar
 from graph import sqlite_reads as reads
 from graph import sqlite_writes as writes
 from graph.records import Record
+from graph.sole_owner import sole_owner
 from graph.sqlite_load import load
 from graph.sqlite_rows import incident_json, incident_of
 from graph.sqlite_schema import MIGRATIONS, layout_of, migrate
@@ -150,7 +150,7 @@ class SqliteGraphStore:
                 self._database = _reader(self.path)
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _sole_owner(self.path.with_suffix(".lock"))
+            self._lock = sole_owner(self.path.with_suffix(".lock"))
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
             # FULL: an acknowledged commit is on disk even if the machine stops; WAL keeps that to one fsync a commit.
             self._database.execute("pragma journal_mode = wal")
@@ -203,16 +203,3 @@ def _reader(path: Path) -> sqlite3.Connection:
         database.close()
         raise StoreVersionError(f"The store {path} has the older layout {layout}: run `whence store migrate` first.")
     return database
-
-
-def _sole_owner(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(lock, 32).decode(errors="replace").strip()
-        os.close(lock)
-        raise StoreUnavailableError(f"The store beside {path} is in use by another whence (pid {owner}): stop it, or choose another --data-dir.") from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
-    return lock

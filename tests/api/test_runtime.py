@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.persistence import GraphWriter
+from api.graph_writer import GraphWriter, WriterLimits
 from api.pipeline import Pipeline
 from api.runtime import WAITING_SENDERS, NoDiagnosisError, Runtime
 from graph.memory_store import MemoryGraphStore
@@ -106,7 +106,7 @@ async def test_changes_beyond_the_bound_are_counted_while_a_store_refuses(knowle
     store = FailingStore()
     store.failing = True
     pipeline = Pipeline(knowledge)
-    writer = GraphWriter(pipeline.graph, store, waiting=3)
+    writer = GraphWriter(pipeline.graph, store, limits=WriterLimits(waiting=3))
     for batch in batches:
         pipeline.add(batch)
     for step in pipeline.finish():
