@@ -17,9 +17,9 @@ from benchmarks.pgmpy_peer import pgmpy_seconds
 from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.counterfactual import counterfactual
 from reasoning.elimination import marginals, plan_elimination
-from reasoning.inference import probabilities
 from reasoning.monte_carlo import blast_radius, usually
 from reasoning.network import CausalNetwork, causal_network
+from reasoning.solution import probabilities
 from schema.batches import Float64
 
 SERVICES_OF_150_VARIABLES, SERVICES_OF_200, SERVICES_OF_A_MILLION = 15, 20, 100_000

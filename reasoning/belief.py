@@ -18,9 +18,9 @@ from reasoning.cluster_propagation import Messages, WorkList, clipped, no_messag
 from reasoning.clusters import Clusters, cluster_network, links_of, with_room
 from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core
 from reasoning.errors import InvalidNetworkError
-from reasoning.inference import Posteriors, check_evidence, fill_forward, probabilities
 from reasoning.network import CausalNetwork, FeedbackLinks, network_of
 from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, plan_region
+from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
 
 SPARE = 64  # pairs to make room for at a time, at least
@@ -225,6 +225,21 @@ class BeliefState:
             log_odds = np.log(probability) - np.log1p(-probability)
         return Posteriors(probability, exact, Partition(regions, log_odds, exact))
 
+    def regions_with(self, cause: Int32, effect: Int32) -> tuple[Region, ...]:
+        """The regions as they would be with none of these links cut, where that is not too wide."""
+        one, other = self._clusters.cluster[cause], self._clusters.cluster[effect]
+        members = [family.members for family in self._families.values()]
+        first = [np.full_like(each, each[0]) for each in members]
+        leader = connected(self._clusters.first_in.size, np.concatenate((one, *first)), np.concatenate((other, *members)))
+        tied = np.unique(leader[one])
+        regions = [region for family in self._families.values() if leader[family.members[0]] not in tied for region in family.regions]
+        for each in tied.tolist():
+            core = np.flatnonzero(leader == each).astype(np.int32)
+            region = self._planned(core, UNCUT)[0]
+            apart = [region for family in self._families.values() if leader[family.members[0]] == each for region in family.regions]
+            regions.extend(apart if region is None else [region])
+        return tuple(regions)
+
     def _touch(self, clusters: Int32) -> None:
         self._pending = np.union1d(self._pending, clusters)
 
@@ -364,13 +379,17 @@ class BeliefState:
             joined = np.flatnonzero(leader == first)
             yield np.sort(np.concatenate([cores[each] for each in joined.tolist()])), float(used[joined].max())
 
-    def _solve_core(self, core: Int32, threshold: float) -> tuple[list[Region], bool]:
-        """The regions that a core was solved in, and whether nothing was cut."""
+    def _planned(self, core: Int32, threshold: float) -> tuple[Region | None, Int64, bool]:
+        """A core's region, None where it is too wide; its variables, and whether nothing that speaks was cut."""
         variables, leak, evidence, cause, effect, strength, uncut = local_network(
             self._clusters, self._messages, self._evidence, core, threshold, self._inside, self._kept
         )
         parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(effect, minlength=variables.size)))).astype(np.int64)
-        region = plan_region(variables, leak, parent_ptr, cause, strength, evidence, self._feedback, self._plans)
+        return plan_region(variables, leak, parent_ptr, cause, strength, evidence, self._feedback, self._plans), variables, uncut
+
+    def _solve_core(self, core: Int32, threshold: float) -> tuple[list[Region], bool]:
+        """The regions that a core was solved in, and whether nothing was cut."""
+        region, variables, uncut = self._planned(core, threshold)
         if region is not None:
             self._answer[variables] = probabilities(region.log_odds())
             return [region], uncut and region.complete

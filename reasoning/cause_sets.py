@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reasoning.inference import Posteriors, probabilities
 from reasoning.network import Bool
 from reasoning.regions import Region
+from reasoning.solution import Posteriors, probabilities
 from schema.batches import Float64
 
 WORTH_CONSIDERING = 1e-3  # a cause less likely than this is left open: sets say nothing of it

@@ -15,7 +15,7 @@ from schema.batches import Float64, Int32, Int64
 
 UNHEARD = 0.1  # how much less a pair counts whose effects tell nothing: it only ties causes together in predictions
 SILENT = 1e-9  # an answer below says nothing
-DOUBT = 1e-3  # a cluster alone is solved when a variable of it is less certain than this
+DOUBT = 1e-3  # a cluster alone is solved when a variable of it is likelier than this
 UNCUT = 0.0  # the threshold at which a pair stays wherever an effect says anything
 STAMPS = 3  # of a search: `now`, known to be in a part too large to leave uncut; now + 1, in the part being grown; now + 2, done
 
@@ -148,7 +148,7 @@ def influence(clusters: Clusters, messages: Messages, pair: int) -> float:
 def _in_doubt(clusters: Clusters, messages: Messages, cluster: int) -> bool:
     for at in range(clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1]):
         belief, evidence = messages.belief[clusters.member[at]], messages.log_evidence[clusters.member[at]]
-        if belief * (1.0 - belief) > DOUBT or abs(evidence) >= STRONGEST:
+        if belief > DOUBT or abs(evidence) >= STRONGEST:
             return True
     return False
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reasoning.elimination import plan_factors, solve, weights_of
-from reasoning.inference import close_over_causes, posteriors, probabilities
+from reasoning.inference import close_over_causes, partition, posteriors
 from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of
-from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region, partition
+from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region
+from reasoning.solution import probabilities
 from schema.batches import Float64
 
 NEGLIGIBLE = 1e-3  # in large networks, what the force reaches more weakly counts as out of reach

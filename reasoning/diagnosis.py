@@ -10,8 +10,9 @@ from graph.live import LiveGraph
 from reasoning.cause_sets import JointExplanations
 from reasoning.compile import CompiledNetwork
 from reasoning.explanation import EXPLAINS, SHOWS
-from reasoning.inference import Posteriors, evidence_weights
+from reasoning.inference import evidence_weights
 from reasoning.network import strongest_paths
+from reasoning.solution import Posteriors
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, DefectRule
 from schema.verdicts import CauseSet, CauseSets, DefectRef, Diagnosis, Evidence, Finding, Remedy, RootCause, RuledOut, Symptom

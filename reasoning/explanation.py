@@ -9,9 +9,9 @@ import numpy as np
 
 from graph.live import LiveGraph
 from reasoning.compile import CompiledNetwork
-from reasoning.inference import Posteriors
 from reasoning.network import CausalNetwork, strongest_paths
 from reasoning.regions import Region
+from reasoning.solution import Posteriors
 from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, Toward
 from schema.verdicts import Account, CausalPath, CauseExplanation, ConditionRef, DefectRef, Finding, Hop, Step

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from reasoning.errors import InvalidEvidenceError
+from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
-from reasoning.network import Bool, CausalNetwork
-from reasoning.regions import Partition, PlanCache, partition
+from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
+from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, plan_region
+from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
 
 STRONGEST_LEFT_OUT = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Posteriors:
-    """`probability`: Float64[n], P(holds | evidence). `exact`: no link was cut to get it. `parts`: what was solved together."""
-
-    probability: Float64
-    exact: bool
-    parts: Partition = field(repr=False, compare=False)
 
 
 def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | None = None, plans: PlanCache | None = None) -> Posteriors:
@@ -39,6 +33,73 @@ def posteriors(network: CausalNetwork, log_evidence: Float64, *, wanted: Bool | 
     probability = probabilities(log_odds)
     fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, probability)
     return Posteriors(probability, parts.exact, parts)
+
+
+def partition(network: CausalNetwork, log_evidence: Float64, relevant: Bool, plans: PlanCache, pinned: Bool | None = None) -> Partition:
+    """Plans what can be solved whole, and leaves the rest to a belief state, which cuts what does not matter.
+
+    relevant: bool[n], closed under causes, also along feedback links. pinned: bool[m], links that are never cut.
+    """
+    kept, back = relevant[network.effect], network.feedback.only(relevant[network.feedback.effect])
+    regions: list[Region] = []
+    wide: list[Int64] = []
+    for part in _parts(network, relevant, kept, back):
+        region = _region(network, part, kept, back, network.leak, log_evidence, plans) if part.size <= MOST_UNCUT else None
+        if region is None:
+            wide.append(part)
+        else:
+            regions.append(region)
+    log_odds = np.full(len(network), np.nan)
+    if wide:
+        regions.extend(_approximated(network, log_evidence, np.sort(np.concatenate(wide)), plans, log_odds, pinned))
+    return Partition(tuple(regions), log_odds, not wide and all(region.complete for region in regions))
+
+
+def _approximated(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: PlanCache, log_odds: Float64, pinned: Bool | None) -> Iterator[Region]:
+    """The regions of a belief state of these variables alone, Int64[k] ascending; `log_odds` gets what is in none."""
+    number = np.full(len(network), -1, np.int32)
+    number[wide] = np.arange(wide.size)
+    kept, back = number[network.effect] >= 0, network.feedback.only(number[network.feedback.effect] >= 0)
+    alone = network_of(
+        network.leak[wide],
+        number[network.parent[kept]],
+        number[network.effect[kept]],
+        network.strength[kept],
+        network.cluster[wide],
+        network.is_defect[wide],
+        FeedbackLinks(number[back.cause], number[back.effect], back.strength),
+    )
+    try:
+        state = BeliefState(alone, log_evidence[wide], BeliefSettings(most_uncut=0), plans)
+    except InconsistentEvidenceError as trouble:
+        raise InconsistentEvidenceError(wide[trouble.variables].tolist()) from None
+    found = state.posteriors().parts
+    log_odds[wide] = found.log_odds
+    tied = kept if pinned is None else kept & pinned
+    regions = found.regions if pinned is None else state.regions_with(number[network.parent[tied]], number[network.effect[tied]])
+    for region in regions:
+        yield replace(region, variables=wide[region.variables])
+
+
+def _parts(network: CausalNetwork, chosen: Bool, kept: Bool, back: FeedbackLinks) -> Iterator[Int64]:
+    """The connected parts of the chosen variables under the kept links and the feedback links `back`, each ascending."""
+    members = np.flatnonzero(chosen)
+    if not members.size:
+        return
+    ends = np.concatenate((network.parent[kept], back.cause)), np.concatenate((network.effect[kept], back.effect))
+    leader = connected(len(network), *ends)[members]
+    by_part = np.argsort(leader, kind="stable")
+    yield from np.split(members[by_part], np.flatnonzero(np.diff(leader[by_part])) + 1)
+
+
+def _region(network: CausalNetwork, part: Int64, kept: Bool, back: FeedbackLinks, leak: Float64, log_evidence: Float64, plans: PlanCache) -> Region | None:
+    first, last = network.parent_ptr[part], network.parent_ptr[part + 1]
+    links = np.repeat(first - np.concatenate(([0], np.cumsum(last - first)[:-1])), last - first) + np.arange(int(np.sum(last - first)))
+    owner = np.repeat(np.arange(part.size), last - first)[kept[links]]
+    links = links[kept[links]]
+    parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=part.size)))).astype(np.int64)
+    parent = np.searchsorted(part, network.parent[links]).astype(np.int32)
+    return plan_region(part, leak[part], parent_ptr, parent, network.strength[links], log_evidence[part], back, plans)
 
 
 def evidence_weights(solved: Posteriors, log_evidence: Float64, causes: Int64) -> Float64:
@@ -71,20 +132,6 @@ def _held(log_evidence: Float64, place: int, value: float) -> Float64:
     return held
 
 
-def probabilities(log_odds: Float64) -> Float64:
-    """P(1) of log P(1) / P(0), element by element."""
-    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
-
-
-def check_evidence(log_evidence: Float64, variables: int) -> None:
-    """Raises InvalidEvidenceError where it is not as many numbers as there are variables."""
-    if log_evidence.size != variables:
-        raise InvalidEvidenceError(f"A network of {variables} variables needs as many values of evidence, not {log_evidence.size}.")
-    wrong = np.flatnonzero(np.isnan(log_evidence))
-    if wrong.size:
-        raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.", wrong.tolist())
-
-
 def _relevant(network: CausalNetwork, log_evidence: Float64, wanted: Bool | None) -> Bool:
     check_evidence(log_evidence, len(network))
     relevant: Bool = np.array(log_evidence != 0.0) if wanted is None else np.logical_or(log_evidence != 0.0, wanted)
@@ -110,14 +157,3 @@ def close_upwards(order: Int64, parent_ptr: Int64, parent: Int32, chosen: Bool) 
         if chosen[order[place]]:
             for link in range(parent_ptr[order[place]], parent_ptr[order[place] + 1]):
                 chosen[parent[link]] = True
-
-
-@compiled
-def fill_forward(order: Int64, parent_ptr: Int64, parent: Int32, strength: Float64, leak: Float64, found: Float64) -> None:
-    """Gives variables that are NaN in `found` the probability that follows from their causes', taken as independent."""
-    for variable in order:
-        if np.isnan(found[variable]):
-            silence = 1.0 - leak[variable]
-            for link in range(parent_ptr[variable], parent_ptr[variable + 1]):
-                silence *= 1.0 - strength[link] * found[parent[link]]
-            found[variable] = 1.0 - silence

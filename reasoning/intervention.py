@@ -9,11 +9,12 @@ import numpy as np
 from reasoning.compile import CompiledNetwork
 from reasoning.counterfactual import counterfactual
 from reasoning.errors import UnknownVariableError
-from reasoning.inference import Posteriors, close_over_causes, posteriors
+from reasoning.inference import close_over_causes, posteriors
 from reasoning.layout import Name
 from reasoning.monte_carlo import blast_radius
 from reasoning.network import CausalNetwork, descendants, forced
 from reasoning.regions import MOST_UNCUT
+from reasoning.solution import Posteriors
 from schema.batches import Float64
 from schema.verdicts import ConditionRef, DefectRef, Effect, Impact, Intervention, WhatIf
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.inference import fill_forward
 from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks
+from reasoning.solution import fill_forward
 from schema.batches import Float64, Int32, Int64
 
 UInt64 = NDArray[np.uint64]

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning.compile import CompiledNetwork
-from reasoning.inference import Posteriors, posteriors, probabilities
+from reasoning.inference import posteriors
 from reasoning.network import strongest_paths
 from reasoning.regions import PlanCache, Region
+from reasoning.solution import Posteriors, probabilities
 from schema.batches import Float64, Int64
 from schema.knowledge import CausalKnowledge
 from schema.verdicts import ConditionRef, DefectRef, NextObservation, Verdict

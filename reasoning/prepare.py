@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief_propagation import propagate
+from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.cycles import feedback_links
 from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
 from reasoning.monte_carlo import blast_radius
 from reasoning.native import compiling
 from reasoning.network import CausalNetwork, FeedbackLinks, network_of, strongest_paths
+from reasoning.regions import PlanCache
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
 from schema.loader import load_knowledge
@@ -41,10 +42,25 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     network, evidence = _small_estate()
     ring = np.array([0, 1], np.int32)
     yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
-    yield "belief propagation", lambda: propagate(network, evidence, np.ones(len(network), np.bool_))
+    yield "belief propagation", lambda: _first_beliefs(network, evidence)
     yield "exact elimination", lambda: posteriors(network, evidence)
     yield "feedback", lambda: posteriors(replace(network, feedback=_way_back()), evidence)
     yield "sampled worlds", lambda: blast_radius(network, 0, np.random.default_rng(1))
+
+
+def _first_beliefs(network: CausalNetwork, evidence: Float64) -> None:
+    """What is cut, what is not, and each way in which a network may change."""
+    pieces = BeliefState(network, evidence, BeliefSettings(influence=1e-9, most_uncut=0), PlanCache(widest=1))
+    pieces.regions_with(network.parent, network.effect)
+    state = BeliefState(network, evidence)
+    names = np.arange(len(network), dtype=np.int32)
+    state.follow(replace(network, strength=network.strength * 0.5, leak=network.leak * 0.5), -evidence, names)
+    state.settle()
+    state.follow(network_of(network.leak, network.parent[1:], network.effect[1:], network.strength[1:], network.cluster, network.is_defect), evidence, names)
+    state.settle()
+    state.connect(network.parent[:1], network.effect[:1], network.strength[:1])
+    state.settle()
+    state.memory()
 
 
 def _first_windows() -> None:

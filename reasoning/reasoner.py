@@ -21,10 +21,10 @@ from reasoning.evidence.state import EvidenceState
 from reasoning.explanation import explain
 from reasoning.export import NamedNetwork, named_network
 from reasoning.incidents import IncidentSettings, IncidentTracker
-from reasoning.inference import Posteriors
 from reasoning.intervention import impact, what_if
 from reasoning.next_observation import next_observations
 from reasoning.regions import PlanCache
+from reasoning.solution import Posteriors
 from schema.batches import Float64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge

@@ -1,31 +1,24 @@
-"""Which parts of a network to solve exactly together: the links that can move a belief stay, the others become fixed messages.
+"""Parts of a network that are solved exactly together, and the plans for it.
 
 Feedback links keep what they join together; such a part is solved by levels (reasoning.ordinal), or without them where that is too wide.
-Where a part is small, nothing is cut. Else a link whose influence is below a threshold is cut (Choi & Darwiche 2006): its
-effect takes the cause's present probability into its leak, its cause takes the effect's word as evidence.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from reasoning.belief_propagation import Messages, propagate
 from reasoning.elimination import EliminationPlan, marginals, plan_elimination
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
-from reasoning.network import Bool, CausalNetwork, FeedbackLinks, no_feedback
+from reasoning.network import FeedbackLinks, no_feedback
 from reasoning.ordinal import LEVELS, OrdinalPlan, ordinal_log_odds, plan_ordinal
 from schema.batches import Float64, Int32, Int64
 
-SMALLEST_INFLUENCE = 1e-4
-COARSER, MUCH_COARSER = 3.0, 10.0  # how much the threshold grows where a part stays too wide; the latter where planning is dear
-DEAR = 400  # variables
-UNHEARD = 0.1  # how much less a link counts whose effect tells nothing: it only ties causes together in predictions
 WIDEST = 16
 MOST_CELLS = 1 << 20
 MOST_UNCUT = 250  # variables; beyond, a part is nearly always too wide
@@ -105,98 +98,6 @@ class Partition:
     exact: bool
 
 
-def partition(network: CausalNetwork, log_evidence: Float64, relevant: Bool, plans: PlanCache, pinned: Bool | None = None) -> Partition:
-    """Cuts what does not matter and plans the rest.
-
-    relevant: bool[n], closed under causes, also along feedback links. pinned: bool[m], links that are never cut.
-    """
-    kept, back = relevant[network.effect], network.feedback.only(relevant[network.feedback.effect])
-    regions: list[Region] = []
-    wide: list[Int64] = []
-    for part in _parts(network, relevant, kept, back):
-        region = _region(network, part, kept, back, network.leak, log_evidence, plans) if part.size <= MOST_UNCUT else None
-        if region is None:
-            wide.append(part)
-        else:
-            regions.append(region)
-    log_odds = np.full(len(network), np.nan)
-    if wide:
-        regions.extend(_cut(network, log_evidence, np.concatenate(wide), plans, log_odds, pinned))
-    return Partition(tuple(regions), log_odds, not wide and all(region.complete for region in regions))
-
-
-def _cut(network: CausalNetwork, log_evidence: Float64, wide: Int64, plans: PlanCache, log_odds: Float64, pinned: Bool | None) -> Iterator[Region]:
-    chosen = np.zeros(len(network), np.bool_)
-    chosen[wide] = True
-    messages = propagate(network, log_evidence, chosen)
-    log_odds[wide] = messages.log_odds[wide]
-    matters, back_matters = influence(network, messages), feedback_influence(network, messages)
-    if pinned is not None:
-        matters[pinned] = np.inf
-    threshold = SMALLEST_INFLUENCE
-    while wide.size and threshold <= 1.0:
-        kept = chosen[network.effect] & (matters >= threshold)
-        back = network.feedback.only(chosen[network.feedback.cause] & chosen[network.feedback.effect] & (back_matters >= threshold))
-        leak, evidence = _absorbed(network, log_evidence, messages, chosen[network.effect] & ~kept)
-        still: list[Int64] = []
-        linked = np.zeros(len(network), np.bool_)
-        linked[network.parent[kept]] = linked[network.effect[kept]] = True
-        linked[back.cause] = linked[back.effect] = True
-        for part in _parts(network, linked, kept, back):
-            region = _region(network, part, kept, back, leak, evidence, plans)
-            if region is None:
-                still.append(part)
-            else:
-                yield region
-        threshold *= MUCH_COARSER if max((part.size for part in still), default=0) > DEAR else COARSER
-        wide = np.concatenate(still) if still else np.empty(0, np.int64)
-        chosen[:] = False
-        chosen[wide] = True
-
-
-def influence(network: CausalNetwork, messages: Messages) -> Float64:
-    """How far a link can move the belief in its cause or, through it, in its effect's other causes: Float64[m], 0..1."""
-    belief = 1.0 / (1.0 + np.exp(-np.clip(messages.log_odds, -500.0, 500.0)))
-    doubt = belief * (1.0 - belief)
-    told = np.tanh(np.abs(messages.up) / 2.0)
-    shared = 4.0 * network.strength * doubt[network.effect] * np.where(told > 0.0, 1.0, UNHEARD)
-    return doubt[network.parent] * np.maximum(told, shared)
-
-
-def feedback_influence(network: CausalNetwork, messages: Messages) -> Float64:
-    """The same of feedback links, Float64[f], which carry no messages: told is what the effect, as it is believed now, would say to one more cause."""
-    back = network.feedback
-    if not len(back):
-        return np.zeros(0)
-    silence = 1.0 - network.leak
-    np.multiply.at(silence, network.effect, 1.0 - network.strength * messages.down)
-    silence = np.clip(silence, 1e-12, 1.0 - 1e-12)
-    belief = 1.0 / (1.0 + np.exp(-np.clip(messages.log_odds, -500.0, 500.0)))
-    doubt = belief * (1.0 - belief)
-    support = np.exp(np.clip(messages.log_odds - np.log1p(-silence) + np.log(silence), -500.0, 500.0))
-    before, after = silence[back.effect], silence[back.effect] * (1.0 - back.strength)
-    heard = support[back.effect]
-    told = np.abs(np.log(((1.0 - after) * heard + after) / ((1.0 - before) * heard + before)))
-    return doubt[back.cause] * np.maximum(np.tanh(told / 2.0), 4.0 * back.strength * doubt[back.effect])
-
-
-def _absorbed(network: CausalNetwork, log_evidence: Float64, messages: Messages, cut: Bool) -> tuple[Float64, Float64]:
-    silence = 1.0 - network.leak
-    np.multiply.at(silence, network.effect[cut], 1.0 - network.strength[cut] * messages.down[cut])
-    return 1.0 - silence, log_evidence + np.bincount(network.parent[cut], messages.up[cut], len(network))
-
-
-def _parts(network: CausalNetwork, chosen: Bool, kept: Bool, back: FeedbackLinks) -> Iterator[Int64]:
-    """The connected parts of the chosen variables under the kept links and the feedback links `back`, each ascending."""
-    members = np.flatnonzero(chosen)
-    if not members.size:
-        return
-    ends = np.concatenate((network.parent[kept], back.cause)), np.concatenate((network.effect[kept], back.effect))
-    leader = connected(len(network), *ends)[members]
-    by_part = np.argsort(leader, kind="stable")
-    yield from np.split(members[by_part], np.flatnonzero(np.diff(leader[by_part])) + 1)
-
-
 @compiled
 def connected(variables: int, one: Int32, other: Int32) -> Int64:
     """The connected part of each variable, named by its lowest variable: Int64[n]."""
@@ -213,16 +114,6 @@ def connected(variables: int, one: Int32, other: Int32) -> Int64:
     for variable in range(variables):
         leader[variable] = leader[leader[variable]]
     return leader
-
-
-def _region(network: CausalNetwork, part: Int64, kept: Bool, back: FeedbackLinks, leak: Float64, log_evidence: Float64, plans: PlanCache) -> Region | None:
-    first, last = network.parent_ptr[part], network.parent_ptr[part + 1]
-    links = np.repeat(first - np.concatenate(([0], np.cumsum(last - first)[:-1])), last - first) + np.arange(int(np.sum(last - first)))
-    owner = np.repeat(np.arange(part.size), last - first)[kept[links]]
-    links = links[kept[links]]
-    parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=part.size)))).astype(np.int64)
-    parent = np.searchsorted(part, network.parent[links]).astype(np.int32)
-    return plan_region(part, leak[part], parent_ptr, parent, network.strength[links], log_evidence[part], back, plans)
 
 
 def plan_region(

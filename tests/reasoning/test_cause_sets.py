@@ -10,8 +10,9 @@ from hypothesis import given
 
 import reasoning.cause_sets
 from reasoning.cause_sets import likeliest_sets
-from reasoning.inference import Posteriors, posteriors
+from reasoning.inference import posteriors
 from reasoning.network import Bool, CausalNetwork, causal_network
+from reasoning.solution import Posteriors
 from schema.batches import Float64
 from tests.reasoning.networks import problems
 

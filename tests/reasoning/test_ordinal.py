@@ -11,8 +11,8 @@ from benchmarks.cyclic_networks import CyclicProblem, cyclic_problems, least_fix
 from reasoning.cycles import feedback_links
 from reasoning.elimination import marginals, plan_elimination
 from reasoning.errors import InconsistentEvidenceError
-from reasoning.inference import probabilities
 from reasoning.ordinal import OrdinalPlan, ordinal_log_odds, plan_ordinal
+from reasoning.solution import probabilities
 from schema.batches import Float64, Int32, Int64
 
 WIDEST, MOST_CELLS = 16, 1 << 20
