@@ -166,12 +166,13 @@ class CauseProbability:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What interventions would change."""
+    """What interventions would change. Sampled probabilities have a standard error of at most `standard_error`: 0 where exact, None where unknown."""
 
     interventions: tuple[Intervention, ...]
     effects: tuple[Effect, ...]
     causes: tuple[CauseProbability, ...]
     exact: bool
+    standard_error: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,15 +125,14 @@ def render_impact(console: Console, impact: Impact) -> None:
     if not raised:
         say(console, f"{name} of {described(impact.entity)} takes nothing down that is known.")
         return
-    sure = "exact" if impact.exact else f"sampled worlds, standard error at most {impact.standard_error * 100:.1f} %"
-    say(console, f"If {name} of {described(impact.entity)} holds ({sure}):")
+    say(console, f"If {name} of {described(impact.entity)} holds ({_sure(exact=impact.exact, standard_error=impact.standard_error)}):")
     _effects(console, raised)
 
 
 def render_what_if(console: Console, answer: WhatIf, before: tuple[RootCause, ...] = ()) -> None:
     """The changes an intervention makes, largest first, and the root causes that would be left."""
     forced = ", ".join(f"{each.name} of {described(each.entity)} {'holds' if each.value else 'does not hold'}" for each in answer.interventions)
-    say(console, f"If {forced} ({'exact' if answer.exact else 'approximate'}):")
+    say(console, f"If {forced} ({_sure(exact=answer.exact, standard_error=answer.standard_error)}):")
     changed = [effect for effect in answer.effects if abs(effect.after - effect.before) >= 0.005]
     if changed:
         _effects(console, changed)
@@ -147,6 +146,12 @@ def render_what_if(console: Console, answer: WhatIf, before: tuple[RootCause, ..
         rows = ((percent(known[each.entity, each.defect]) if (each.entity, each.defect) in known else "", percent(each.probability),
                  f"{each.defect} of {described(each.entity)}") for each in left[:SHOWN])  # fmt: skip
         columns(console, ("now", "then", ""), rows, right=frozenset({0, 1}))
+
+
+def _sure(*, exact: bool, standard_error: float | None) -> str:
+    if exact:
+        return "exact"
+    return f"sampled worlds, standard error at most {standard_error * 100:.1f} %" if standard_error else "approximate"
 
 
 def _effects(console: Console, effects: list[Effect]) -> None:

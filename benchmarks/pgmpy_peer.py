@@ -8,14 +8,18 @@ import time
 
 import numpy as np
 
+from benchmarks.measure import Solved
 from reasoning.network import CausalNetwork
 from schema.batches import Float64
 
 
-def pgmpy_seconds(network: CausalNetwork, log_evidence: Float64) -> float | None:
-    """CPU seconds for the posteriors of all defects; None where pgmpy is not installed."""
-    if importlib.util.find_spec("pgmpy") is None:
-        return None
+def pgmpy_is_installed() -> bool:
+    """Whether there is anything to compare with."""
+    return importlib.util.find_spec("pgmpy") is not None
+
+
+def solve_by_pgmpy(network: CausalNetwork, log_evidence: Float64) -> Solved:
+    """The posteriors of all defects, a query each."""
     from pgmpy.factors.discrete import TabularCPD  # noqa: PLC0415 - its import takes seconds
     from pgmpy.inference import VariableElimination  # noqa: PLC0415
     from pgmpy.models import DiscreteBayesianNetwork  # noqa: PLC0415
@@ -35,6 +39,6 @@ def pgmpy_seconds(network: CausalNetwork, log_evidence: Float64) -> float | None
     ]
     start = time.process_time()
     inference = VariableElimination(model)
-    for defect in np.flatnonzero(network.is_defect).tolist():
-        inference.query([str(defect)], virtual_evidence=seen, show_progress=False)
-    return time.process_time() - start
+    defects = np.flatnonzero(network.is_defect).tolist()
+    probability = [inference.query([str(defect)], virtual_evidence=seen, show_progress=False).values[1] for defect in defects]
+    return Solved(time.process_time() - start, np.array(probability))

@@ -17,26 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import Solved
 from reasoning.network import CausalNetwork
 from schema.batches import Float64
 
 MOST_BYTES, MOST_SECONDS = 4 << 30, 60
 QUICK = 1.0  # seconds; what takes less is measured as the median of several runs
 RUNS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Solved:
-    """CPU seconds, and P(defect | evidence) of all defects in ascending order, Float64[d]."""
-
-    seconds: float
-    probability: Float64
 
 
 def pyagrum_is_installed() -> bool:
@@ -48,8 +40,16 @@ def solve_by_pyagrum(network: CausalNetwork, log_evidence: Float64) -> Solved | 
     """All defects' posteriors; None where 4 GB or 60 seconds are not enough."""
     with tempfile.TemporaryDirectory() as folder:
         problem = Path(folder) / "problem.npz"
-        arrays = {"order": network.order, "parent_ptr": network.parent_ptr, "parent": network.parent, "strength": network.strength, "leak": network.leak}
-        np.savez(problem, log_evidence=log_evidence, defects=np.flatnonzero(network.is_defect), **arrays)
+        np.savez(
+            problem,
+            order=network.order,
+            parent_ptr=network.parent_ptr,
+            parent=network.parent,
+            strength=network.strength,
+            leak=network.leak,
+            log_evidence=log_evidence,
+            defects=np.flatnonzero(network.is_defect),
+        )
         one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         child = [sys.executable, "-m", "benchmarks.pyagrum_peer", str(problem)]
         found = subprocess.run(child, env={**os.environ, **one_core}, capture_output=True, text=True, check=False)
@@ -62,7 +62,8 @@ def solve_by_pyagrum(network: CausalNetwork, log_evidence: Float64) -> Solved | 
 def _solve(problem: Path) -> dict[str, object]:
     gum = importlib.import_module("pyagrum")
     gum.setNumberOfThreads(1)
-    net, node = gum.BayesNet(), {}
+    net = gum.BayesNet()
+    node: dict[int, int] = {}
     with np.load(problem) as arrays:
         ends, parent, strength, leak = (arrays[name].tolist() for name in ("parent_ptr", "parent", "strength", "leak"))
         for x in arrays["order"].tolist():

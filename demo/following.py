@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from api.client import Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, ServerUnreachableError, WhatIf, WhenceClient
+from api.client import Account, Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, ServerUnreachableError, WhatIf, WhenceClient
 from demo.processes import DemoError
 from demo.verdict import SECOND, Injection, Verdict, verdict_of
 
@@ -31,10 +31,11 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the leading cause takes down, and what would change without it."""
+    """What the leading cause takes down, what would change without it, and why it is believed."""
 
     impact: Impact | None = None
     without: WhatIf | None = None
+    account: Account | None = None
 
 
 class Audience(Protocol):
@@ -135,4 +136,6 @@ class Course:
             return Outlook()
         leader = verdict.root_causes[0]
         impact = self.client.impact(leader.entity, defect=leader.defect)
-        return Outlook(impact, self.client.what_if([Intervention(leader.entity, leader.defect, value=False)]))
+        without = self.client.what_if([Intervention(leader.entity, leader.defect, value=False)])
+        explained = self.client.explained(first=1)[1].causes
+        return Outlook(impact, without, next((each.account for each in explained if (each.entity, each.defect) == (leader.entity, leader.defect)), None))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from api.client import Effect, Evidence, RootCause
+from api.client import Account, Effect, Evidence, RootCause
 from demo.following import Outlook
 from demo.verdict import SECOND, Injection, Verdict
 
 BAR = 20
-OTHERS, EFFECTS, EVIDENCE = 3, 8, 4
+OTHERS, EFFECTS, EVIDENCE = 3, 8, 6
 NOTICEABLE = 0.05  # of a probability
 AUDIBLE = 0.1  # of log-odds
 ECHOES = "endpoint:"  # what happens to an endpoint is told of its service
@@ -60,7 +61,7 @@ def report(verdict: Verdict, outlook: Outlook) -> Iterator[Text]:
     if not verdict.root_causes:
         yield Text("  no root cause at all")
     else:
-        yield from _leader(verdict.root_causes[0], injection)
+        yield from _leader(verdict.root_causes[0], injection, outlook.account)
         yield from _titled("Less likely", [cause_line(each) for each in verdict.root_causes[1 : 1 + OTHERS]])
     yield from _effects("What it takes down", outlook.impact.effects if outlook.impact else (), rising=True)
     yield from _remedies(verdict.root_causes)
@@ -69,21 +70,32 @@ def report(verdict: Verdict, outlook: Outlook) -> Iterator[Text]:
     yield from _comparison(verdict)
 
 
-def _leader(cause: RootCause, injection: Injection) -> Iterator[Text]:
+def _leader(cause: RootCause, injection: Injection, account: Account | None) -> Iterator[Text]:
     yield Text("  ").append_text(cause_line(cause))
     since = f" Onset: {after(injection, cause.onset)} from the fault." if cause.onset is not None else ""
     yield Text(f"  {cause.summary}{since}")
-    speaks_for = sorted((each for each in cause.evidence if each.weight >= AUDIBLE), key=lambda each: -each.weight)
-    against = sorted((each for each in cause.evidence if each.weight <= -AUDIBLE), key=lambda each: each.weight)
-    yield from _titled("Evidence for", [evidence_line(each) for each in speaks_for[:EVIDENCE]])
-    yield from _titled("Evidence against", [evidence_line(each) for each in against[:EVIDENCE]])
+    if account is not None:
+        yield from _titled("Why: its log-odds, finding by finding", list(_added_up(account)))
+
+
+def _added_up(account: Account) -> Iterator[Text]:
+    """From prior to posterior: the steps that change most, in the account's order, and all others in one."""
+    most = sorted(account.steps, key=lambda step: -abs(step.change))[:EVIDENCE]
+    told = [step for step in account.steps if step in most]
+    yield Text(f"{account.before:+6.1f}  before any finding")
+    for step in told:
+        where = Text.assemble(f"  {called(step.entity)}: {said(step.condition)}", (f"  ({step.observed})", "dim"))
+        yield Text(f"{step.change:+6.1f}", "green" if step.change > 0 else "magenta").append_text(where)
+    others, rest = account.others + len(account.steps) - len(told), account.after - account.before - sum(step.change for step in told)
+    if others or abs(rest) >= AUDIBLE:
+        yield Text(f"{rest:+6.1f}  {f'{others} more findings together' if others else 'what lies further away'}")
+    yield Text(f"{account.after:+6.1f}  in all: {1.0 / (1.0 + math.exp(-account.after)):.1%}")
 
 
 def evidence_line(evidence: Evidence) -> Text:
-    """What one finding adds to a cause's log-odds."""
-    style = "green" if evidence.weight > 0 else "magenta"
+    """A finding that bears on a cause."""
     found = said(evidence.condition) if evidence.log_likelihood_ratio > 0 else f"not {said(evidence.condition)}"
-    return Text.assemble((f"{evidence.weight:+6.1f}", style), f"  {called(evidence.entity)}: {found}", (f"  ({evidence.observed})", "dim"))
+    return Text.assemble(f"  {called(evidence.entity)}: {found}", (f"  ({evidence.observed})", "dim"))
 
 
 def _effects(title: str, effects: Sequence[Effect], *, rising: bool) -> Iterator[Text]:

@@ -2,7 +2,7 @@
 
 Two worlds share all luck: the leaks and links that fire are the same, only the forced values differ. Causes only ever add, so one
 world holds all that the other does: a variable below the force is in both, in the larger one alone, or in neither. In the model of
-the pair one noisy-OR carries what both worlds hold and another what the larger holds alone. It is solved exactly where it fits.
+the pair one noisy-OR carries what both worlds hold and another what the larger holds alone. It is solved exactly where it fits, else sampled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reasoning.elimination import plan_factors, solve, weights_of
 from reasoning.inference import close_over_causes, partition, posteriors
 from reasoning.network import Bool, CausalNetwork, descendants, forced, network_of
 from reasoning.regions import MOST_CELLS, MOST_UNCUT, WIDEST, PlanCache, Region
+from reasoning.sampled_pair import sampled_change
 from reasoning.solution import probabilities
 from schema.batches import Float64
 
@@ -24,44 +25,60 @@ NEGLIGIBLE = 1e-3  # in large networks, what the force reaches more weakly count
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """`before`: what is believed; `after`: what would be, Float64[n] each. `exact`: nothing was approximated."""
+    """`before`: what is believed; `after`: what would be, Float64[n] each. `exact`: nothing was approximated.
+
+    `standard_error`: the largest of `after`, where the only error is that of sampled worlds; 0 where exact, else None, as nobody knows.
+    """
 
     before: Float64
     after: Float64
     exact: bool
+    standard_error: float | None
 
 
-def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Counterfactual:
+def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64, random: np.random.Generator) -> Counterfactual:
     """P(each variable | evidence), and P(it would hold had the values been forced | evidence on the world as it is).
 
-    What the force does not reach keeps its posterior. Raises as `posteriors` does.
+    What the force does not reach keeps its posterior. `random` is used where the pair of worlds can't be solved. Raises as `posteriors` does.
     """
     small = len(network) <= MOST_UNCUT
     below = descendants(network, values, least=0.0 if small else NEGLIGIBLE)
     plans = PlanCache()
     now = posteriors(network, log_evidence, wanted=np.ones_like(below) if small else below, plans=plans)
-    if len(set(values.values())) > 1:
-        return _carried_over(network, values, log_evidence)
     relevant = below | (log_evidence != 0.0)
     close_over_causes(network, relevant)
     parts = partition(network, log_evidence, relevant, plans, below[network.parent] & below[network.effect])
-    before, after, left = now.probability.copy(), now.probability.copy(), below.copy()
+    before, after, left, error = now.probability.copy(), now.probability.copy(), below.copy(), 0.0
     for region in parts.regions:
         inside = below[region.variables]
-        if not inside.any():
-            continue
         held = {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values}
-        pair = _pair(region, inside, held) if region.complete and not len(region.feedback) else None  # with levels, a pair would be too wide
-        if pair is None:
-            break
+        worlds = _both_worlds(region, inside, held, random) if inside.any() else None
+        if worlds is None:
+            continue
         places = region.variables[inside]
-        before[places], after[places] = pair[0][inside], pair[1][inside]
-        left[places] = False
+        before[places], after[places], left[places] = worlds[0][inside], worlds[1][inside], False
+        error = max(error, worlds[2])
     left[[v for v in values if not _reaches(network, v, below)]] = False
     if left.any():
-        return _carried_over(network, values, log_evidence)
+        carried = _carried_over(network, values, log_evidence)
+        before, after = np.where(left, carried[0], before), np.where(left, carried[1], after)
     after[list(values)] = [float(value) for value in values.values()]
-    return Counterfactual(before, after, parts.exact)
+    known = parts.exact and not left.any() and (small or bool((below == descendants(network, values)).all()))
+    return Counterfactual(before, after, known and not error, error if known else None)
+
+
+def _both_worlds(region: Region, below: Bool, values: Mapping[int, bool], random: np.random.Generator) -> tuple[Float64, Float64, float] | None:
+    """P(holds) as things are and as forced, Float64[k] each, and the largest standard error; None where there is no way to tell."""
+    if not len(region.feedback) and len(set(values.values())) <= 1:  # with levels, a pair would be too wide
+        pair = _pair(region, below, values)
+        if pair is not None:
+            return *pair, 0.0
+    change = sampled_change(region, below, values, random)
+    if change is None:
+        return None
+    now = probabilities(region.log_odds())
+    free = [place for place in np.flatnonzero(below).tolist() if place not in values]
+    return now, np.clip(now + change.by, 0.0, 1.0), float(change.standard_error[free].max(initial=0.0))
 
 
 def _reaches(network: CausalNetwork, variable: int, below: Bool) -> bool:
@@ -138,8 +155,8 @@ def _pair(region: Region, below: Bool, values: Mapping[int, bool]) -> tuple[Floa
     return (more, both_hold) if takes_away else (both_hold, more)
 
 
-def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> Counterfactual:
-    """The counterfactual from the posteriors of the causes taken one by one, as if independent: for mixed forces, wide networks and feedback.
+def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_evidence: Float64) -> tuple[Float64, Float64]:
+    """Before and after from the posteriors of the causes taken one by one, as if independent, Float64[n] each: for what is too wide even to sample.
 
     Every defect and every leak gets its posterior under all evidence; then both worlds are predicted forward. As causes only add,
     a condition that holds now still would with P(forced) / P(not forced), one that does not would by the ratio of the complements;
@@ -158,8 +175,7 @@ def _carried_over(network: CausalNetwork, values: Mapping[int, bool], log_eviden
     for held in ({variable: False for variable, value in values.items() if not value}, values):
         changed = posteriors(forced(believed, held), nothing, wanted=below, plans=plans).probability
         after, usual = np.where(below, _moved(after, usual, changed), found), changed
-    after[list(values)] = [float(value) for value in values.values()]
-    return Counterfactual(found[: len(network)], after[: len(network)], exact=False)
+    return found[: len(network)], after[: len(network)]
 
 
 def _with_leaks_as_roots(network: CausalNetwork) -> CausalNetwork:

@@ -56,13 +56,13 @@ def impact(compiled: CompiledNetwork, of: Name, random: np.random.Generator) -> 
     return Impact(of, effects, exact=False, standard_error=float(error))
 
 
-def what_if(compiled: CompiledNetwork, log_evidence: Float64, interventions: tuple[Intervention, ...]) -> WhatIf:
-    """The estate as it would be under interventions, against what is believed now. Raises UnknownVariableError."""
+def what_if(compiled: CompiledNetwork, log_evidence: Float64, interventions: tuple[Intervention, ...], random: np.random.Generator) -> WhatIf:
+    """The estate as it would be under interventions, against what is believed now; `random` where worlds are sampled. Raises UnknownVariableError."""
     values = {_variable(compiled, _name(compiled, each)): each.value for each in interventions}
-    worlds = counterfactual(compiled.network, values, log_evidence)
+    worlds = counterfactual(compiled.network, values, log_evidence, random)
     before, after = worlds.before, worlds.after
     causes = {name: float(after[place]) for place, name in enumerate(compiled.names) if isinstance(name, DefectRef) and after[place] >= SMALLEST_EFFECT}
-    return WhatIf(interventions, _effects(compiled, before, after, np.abs(after - before)), causes, worlds.exact)
+    return WhatIf(interventions, _effects(compiled, before, after, np.abs(after - before)), causes, worlds.exact, worlds.standard_error)
 
 
 def _variable(compiled: CompiledNetwork, name: Name) -> int:

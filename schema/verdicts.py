@@ -154,12 +154,16 @@ class Intervention:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The posteriors of conditions and defects under interventions, largest change first. `exact`: nothing was approximated."""
+    """The posteriors of conditions and defects under interventions, largest change first. `exact`: nothing was approximated.
+
+    `standard_error`: of no probability more than this, where worlds were sampled; 0 where exact, None where how far off it may be is not known.
+    """
 
     interventions: tuple[Intervention, ...]
     effects: tuple[Effect, ...]
     causes: Mapping[DefectRef, float]
     exact: bool = True
+    standard_error: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def resolve_what_if(info: Info, do: list[InterventionInput], first: First = 50) 
     return WhatIf(
         interventions=[Intervention(entity=strawberry.ID(f"{each.entity}"), name=each.name, value=each.value) for each in found.interventions],
         exact=bool(found.exact),
+        standard_error=found.standard_error,
         effects=[Effect.of(effect) for effect in found.effects[:size]],
         causes=[CauseProbability(entity=strawberry.ID(f"{cause.entity}"), defect=cause.defect, probability=float(value)) for cause, value in causes],
     )

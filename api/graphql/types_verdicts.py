@@ -240,5 +240,8 @@ class CauseProbability:
 class WhatIf:
     interventions: list[Intervention]
     exact: bool = strawberry.field(description="False where probabilities were approximated.")
+    standard_error: float | None = strawberry.field(
+        description="Of sampled probabilities, the largest; 0 where exact, null where how far off they may be is not known."
+    )
     effects: list[Effect] = strawberry.field(description="The largest change first.")
     causes: list[CauseProbability] = strawberry.field(description="Defects under the interventions, in descending probability.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -182,7 +183,13 @@ class FakeClient:
 
     def what_if(self, interventions: list[Intervention], *, first: int = 50) -> WhatIf:
         effects = (Effect(ITEMS, "latency_high", 0.999, 0.04), Effect(CART, "latency_high", 0.99, 0.12))
-        return WhatIf(tuple(interventions), effects, (CauseProbability(CART, "slow_code", 0.093), CauseProbability(CHECKOUT, "memory_leak", 0.01)), exact=True)
+        return WhatIf(
+            tuple(interventions),
+            effects,
+            (CauseProbability(CART, "slow_code", 0.093), CauseProbability(CHECKOUT, "memory_leak", 0.01)),
+            exact=True,
+            standard_error=0.0,
+        )
 
     def topology(self, root: str, *, depth: int = 1, at: int | None = None) -> Topology:
         return Topology(AT, root, ENTITIES, RELATIONS, truncated=False)
@@ -316,6 +323,16 @@ def test_an_empty_recording_has_nothing_to_say(tmp_path: Path, capsys: pytest.Ca
     assert main(["replay", str(write_lines(tmp_path / "traces.jsonl", []))]) == 1
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "whence: The recording holds no telemetry: there is nothing to say of it.\n")
+
+
+@pytest.mark.parametrize("command", [["causes"], ["causes", "--json"], ["schema"]])
+def test_a_reader_who_has_seen_enough_ends_a_command_quietly(command: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        assert main(command) == 141
+    assert capfd.readouterr().err == ""
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

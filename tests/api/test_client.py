@@ -192,11 +192,12 @@ def test_an_intervention_goes_there_and_back() -> None:
     seen: dict[str, Any] = {}
     asked = Intervention(ENTITY, "slow_code", value=False)
     held = {"interventions": [as_json(asked)], "effects": [EFFECT], "causes": [{"entity": ENTITY, "defect": "unavailable", "probability": 0.1}]}
-    with served({"whatIf": resolver(held | {"exact": True}, seen)}) as client:
+    with served({"whatIf": resolver(held | {"exact": False, "standardError": None}, seen)}) as client:
         found = client.what_if([asked])
     assert seen["do"] == [as_json(asked)]
     assert found.interventions == (asked,)
     assert found.causes[0].probability == 0.1
+    assert (found.exact, found.standard_error) == (False, None)
 
 
 def test_a_topology_has_relations_with_and_without_statistics() -> None:

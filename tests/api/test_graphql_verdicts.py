@@ -135,10 +135,11 @@ async def test_the_impact_of_a_slow_database_reaches_its_callers(runtime: Runtim
 
 async def test_a_what_if_forces_defects_and_conditions(runtime: Runtime) -> None:
     query = """query ($do: [InterventionInput!]!, $first: Int! = 50) { whatIf(do: $do, first: $first) {
-        interventions { entity name value } effects { entity condition before after } causes { entity defect probability } } }"""
+        exact standardError interventions { entity name value } effects { entity condition before after } causes { entity defect probability } } }"""
     forced = [{"entity": ORDERS, "name": "slow_query", "value": True}]
     answer = (await ask(runtime, query, {"do": forced}))["whatIf"]
     assert answer["interventions"] == forced
+    assert (answer["exact"], answer["standardError"]) == (True, 0.0)
     assert answer["causes"][0] == {"entity": ORDERS, "defect": "slow_query", "probability": 1.0}
     probabilities = [cause["probability"] for cause in answer["causes"]]
     assert probabilities == sorted(probabilities, reverse=True)

@@ -117,14 +117,18 @@ class Server:
             "lastSeen": iso(now),
             "statistics": measured,
         }
+        step = {**condition, "observed": "60 ms on average", "change": 7.5}
+        account = {"before": -6.0, "steps": [step, step | {"condition": "errors_high", "change": -1.0}], "others": 2, "rest": 1.7, "after": 2.2}
+        why: dict[str, Any] = {"entity": DATABASE, "defect": "slow_query", "account": account, "paths": [], "leader": None, "behind": None}
         effect = condition | {"before": 0.01, "after": 0.95}
         return {
             "diagnosis": {"at": iso(now), "exact": True, "stale": "", "rootCauses": [cause], "symptoms": [symptom] * broken, "ruledOut": [], "omitted": 0},
+            "explanation": {"at": iso(now), "exact": True, "causes": [why], "entropy": 0.1, "wouldTell": []},
             "rootCauses": [cause],
             "incidents": [incident] * (self.opens and now >= INJECTED + 15),
             "topology": {"at": iso(now), "root": ENTRY, "entities": [], "relations": [call], "truncated": False},
             "impact": {"entity": DATABASE, "defect": "slow_query", "condition": None, "effects": [effect], "exact": True, "standardError": 0.0},
-            "whatIf": {"interventions": [], "effects": [condition | {"before": 0.99, "after": 0.1}], "causes": [], "exact": True},
+            "whatIf": {"interventions": [], "effects": [condition | {"before": 0.99, "after": 0.1}], "causes": [], "exact": True, "standardError": 0.0},
         }
 
 
@@ -211,10 +215,11 @@ def test_the_chronicle_tells_each_thing_once_in_order() -> None:
     in_order(
         told,
         "15 s after the fault",
-        "Evidence for",
-        "+2.5",
-        "Evidence against",
-        "-1.0",
+        "-6.0  before any finding",
+        "+7.5  database orders-db/orders: latency high",
+        "-1.0  database orders-db/orders: errors high",
+        "+1.7  2 more findings together",
+        "+2.2  in all: 90.0%",
         "What it takes down",
         "95%",
         "Add the index.",

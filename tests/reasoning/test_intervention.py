@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reasoning.counterfactual
 import reasoning.intervention
+import reasoning.sampled_pair
 from reasoning.compile import CompiledNetwork, compile_network
 from reasoning.counterfactual import counterfactual
 from reasoning.diagnosis import log_evidence_of
@@ -49,7 +51,7 @@ def test_a_counterfactual_shares_all_luck_with_what_happened(problem: tuple[Caus
     network, evidence = problem
     variables = data.draw(st.lists(st.integers(0, len(network) - 1), min_size=1, max_size=2, unique=True))
     values = dict.fromkeys(variables, data.draw(st.booleans()))
-    found = counterfactual(network, values, evidence)
+    found = counterfactual(network, values, evidence, np.random.default_rng(1))
     before, after = networks.counterfactual(network, values, evidence)
     assert found.exact
     np.testing.assert_allclose(found.before, before, atol=1e-9)
@@ -57,13 +59,37 @@ def test_a_counterfactual_shares_all_luck_with_what_happened(problem: tuple[Caus
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_forces_in_both_directions_are_approximated_and_say_so(seed: int) -> None:
+def test_forces_in_both_directions_are_sampled_and_the_standard_error_covers_the_error(seed: int) -> None:
     random = np.random.default_rng(seed)
     links = [(0, 2, random.uniform(0.3, 0.9)), (1, 2, random.uniform(0.3, 0.9)), (2, 3, 0.9), (1, 4, 0.8), (3, 4, 0.4)]
     network = causal_network(np.array([0.05, 0.03, 0.01, 0.01, 0.01]), links)
     evidence = np.array([0.0, 0.0, 3.0, 3.0, -2.0])
-    found = counterfactual(network, {0: False, 1: True}, evidence)
+    found = counterfactual(network, {0: False, 1: True}, evidence, np.random.default_rng(seed))
     assert not found.exact
+    assert found.standard_error is not None
+    assert 0.0 < found.standard_error < 0.016
+    before, after = networks.counterfactual(network, {0: False, 1: True}, evidence)
+    np.testing.assert_allclose(found.before, before, atol=1e-9)
+    np.testing.assert_allclose(found.after, after, atol=4.0 * found.standard_error)
+
+
+def test_a_pair_of_worlds_too_wide_to_solve_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    links = [(cause, effect, random.uniform(0.2, 0.7)) for cause in range(3) for effect in range(3, 6)]
+    network, evidence = causal_network(np.array([0.2, 0.1, 0.1, 0.02, 0.02, 0.02]), links), np.array([0.0, 0.0, 0.0, 2.0, 3.0, -1.0])
+    exact = counterfactual(network, {0: False}, evidence, random)
+    monkeypatch.setattr(reasoning.counterfactual, "_pair", lambda *_: None)
+    found = counterfactual(network, {0: False}, evidence, random)
+    assert (exact.exact, exact.standard_error, found.exact) == (True, 0.0, False)
+    assert found.standard_error is not None
+    np.testing.assert_allclose(found.after, exact.after, atol=4.0 * found.standard_error)
+
+
+def test_what_can_not_even_be_sampled_says_that_nobody_knows_how_far_off_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, evidence = causal_network(np.array([0.05, 0.03, 0.01]), [(0, 2, 0.8), (1, 2, 0.7)]), np.array([0.0, 0.0, 3.0])
+    monkeypatch.setattr(reasoning.sampled_pair, "MOST_SOLUTIONS", 1)
+    found = counterfactual(network, {0: False, 1: True}, evidence, np.random.default_rng(1))
+    assert (found.exact, found.standard_error) == (False, None)
     np.testing.assert_allclose(found.after, networks.counterfactual(network, {0: False, 1: True}, evidence)[1], atol=0.15)
 
 
@@ -71,7 +97,7 @@ def test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
     compiled = chain()
     findings = [slow(each, 5.0) for each in (ORDERS_DB, ORDERS, CART, FRONT)] + [slow(PODS[0], 4.0, name="cpu_use_high")]
     evidence = log_evidence_of(compiled, findings)
-    answer = what_if(compiled, evidence, (Intervention(ORDERS_DB, "slow_query", value=False),))
+    answer = what_if(compiled, evidence, (Intervention(ORDERS_DB, "slow_query", value=False),), np.random.default_rng(1))
     moved = {effect.condition: effect for effect in answer.effects}
     for entity in (ORDERS_DB, ORDERS, CART, FRONT):
         assert moved[latency(entity)].before > 0.95
@@ -84,7 +110,7 @@ def test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
 def test_to_mend_another_cause_leaves_the_symptoms_as_they_are() -> None:
     compiled = chain()
     evidence = log_evidence_of(compiled, [slow(each, 5.0) for each in (ORDERS_DB, ORDERS, CART, FRONT)])
-    answer = what_if(compiled, evidence, (Intervention(CART, "slow_code", value=False),))
+    answer = what_if(compiled, evidence, (Intervention(CART, "slow_code", value=False),), np.random.default_rng(1))
     assert all(abs(effect.after - effect.before) < 0.05 for effect in answer.effects)
     assert answer.causes[SLOW_QUERY] > 0.7
 
@@ -92,7 +118,7 @@ def test_to_mend_another_cause_leaves_the_symptoms_as_they_are() -> None:
 def test_a_break_between_cause_and_symptom_spares_what_lies_above_it() -> None:
     compiled = chain()
     evidence = log_evidence_of(compiled, [slow(each, 5.0) for each in (ORDERS_DB, ORDERS, CART, FRONT)])
-    answer = what_if(compiled, evidence, (Intervention(CART, "latency_high", value=False),))
+    answer = what_if(compiled, evidence, (Intervention(CART, "latency_high", value=False),), np.random.default_rng(1))
     moved = {effect.condition: effect.after for effect in answer.effects}
     assert moved[latency(CART)] == 0.0
     assert moved[latency(FRONT)] < 0.1
@@ -125,13 +151,16 @@ def test_a_what_if_says_whether_it_is_exact() -> None:
     compiled = chain()
     evidence = log_evidence_of(compiled, [slow(each, 5.0) for each in (ORDERS_DB, ORDERS)])
     mend = Intervention(ORDERS_DB, "slow_query", value=False)
-    assert what_if(compiled, evidence, (mend,)).exact
-    assert not what_if(compiled, evidence, (mend, Intervention(CART, "slow_code", value=True))).exact
+    alone = what_if(compiled, evidence, (mend,), np.random.default_rng(1))
+    both = what_if(compiled, evidence, (mend, Intervention(CART, "slow_code", value=True)), np.random.default_rng(1))
+    assert (alone.exact, alone.standard_error, both.exact) == (True, 0.0, False)
+    assert both.standard_error is not None
+    assert 0.0 < both.standard_error < 0.016
 
 
 def test_what_does_not_exist_can_not_be_forced() -> None:
     with pytest.raises(UnknownVariableError, match="service:c/shop/cart has no defect or condition 'haunted': ask `whence topology`"):
-        what_if(chain(), np.zeros(len(chain().names)), (Intervention(CART, "haunted", value=True),))
+        what_if(chain(), np.zeros(len(chain().names)), (Intervention(CART, "haunted", value=True),), np.random.default_rng(1))
     with pytest.raises(UnknownVariableError, match="'haunted'"):
         impact(chain(), DefectRef(CART, "haunted"), np.random.default_rng(1))
 
