@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from api.settings import CONFIG_VARIABLE, ServeSettings, flag, variable
-from api.terminal import CommandError, print_json, stdout_console, tell
+from api.terminal import CommandError, ReaderGoneError, print_json, silence, stdout_console, tell, write_line
 
 # typer names only this one of click's family; its parent covers every mistake in the arguments.
 USAGE_ERRORS = tuple(base for base in typer.BadParameter.__bases__ if issubclass(base, Exception))
-EPILOG = "Exit codes: 0 answered; 1 the asked-for thing is not there, or doctor found trouble; 2 usage or trouble; 130 interrupted."
+EPILOG = "Exit codes: 0 answered; 1 the asked-for thing is not there, or doctor found trouble; 2 usage or trouble; 130 interrupted; 141 nobody reads on."
 
 app = typer.Typer(
     name="whence",
@@ -33,6 +33,7 @@ At = Annotated[str, typer.Option("--at", metavar="TIME", help="As it was at this
 First = Annotated[int, typer.Option("--first", min=1, max=100, help="How many.")]
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 SETS = 5
+READER_GONE = 141  # as the shell tells it of what SIGPIPE ended
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CommandError as trouble:
         tell(str(trouble))
         return trouble.code
+    except ReaderGoneError:
+        silence()
+        return READER_GONE
     except ImportError as broken:
         from reasoning.errors import NativeCodeError
 
@@ -275,7 +279,7 @@ def schema(as_json: AsJson = False) -> None:
     if as_json:
         print_json(make_schema().introspect())
     else:
-        sys.stdout.write(print_schema())
+        write_line(print_schema().removesuffix("\n").encode())
 
 
 @app.callback(invoke_without_command=True)
