@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api import store_cli
 from api.settings import CONFIG_VARIABLE, ServeSettings, flag, variable
 from api.terminal import CommandError, ReaderGoneError, print_json, silence, stdout_console, tell, write_line
 
@@ -26,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(store_cli.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Server = Annotated[str, typer.Option("--server", metavar="URL", envvar="WHENCE_SERVER", help="The Whence to ask.")]

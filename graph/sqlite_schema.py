@@ -70,11 +70,17 @@ def layout_of(connection: sqlite3.Connection) -> int:
     return version
 
 
+def checked_layout(connection: sqlite3.Connection, known: int = len(MIGRATIONS)) -> int:
+    """The same. Raises StoreVersionError for a file of a newer Whence."""
+    layout = layout_of(connection)
+    if layout > known:
+        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {known}: upgrade Whence, or choose another --data-dir.")
+    return layout
+
+
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Runs the migrations that are missing, each in one transaction. Raises StoreVersionError for a file of a newer Whence."""
-    version = layout_of(connection)
-    if version > len(migrations):
-        raise StoreVersionError(f"The store has layout {version}, this Whence knows up to {len(migrations)}: upgrade Whence, or choose another --data-dir.")
+    version = checked_layout(connection, len(migrations))
     for number, statements in enumerate(migrations[version:], start=version + 1):
         connection.execute("begin immediate")
         try:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from graph.records import Record
 from graph.sole_owner import sole_owner
 from graph.sqlite_load import load
 from graph.sqlite_rows import incident_json, incident_of
-from graph.sqlite_schema import MIGRATIONS, layout_of, migrate
+from graph.sqlite_schema import MIGRATIONS, checked_layout, layout_of, migrate
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
@@ -97,6 +98,25 @@ class SqliteGraphStore:
 
     async def load(self, records: Sequence[Record]) -> None:
         await self._write(lambda database: load(database, self._names, records))
+
+    async def layout(self) -> int:
+        """The number of the last migration that ran."""
+        return await self._read(layout_of)
+
+    def layout_on_disk(self) -> int:
+        """The same of a store that is not open; 0 where there is no file. Raises StoreUnavailableError, StoreVersionError."""
+        if not self.path.exists():
+            return 0
+        try:
+            with closing(_connect_to_read(self.path)) as database:
+                return checked_layout(database)
+        except sqlite3.Error as trouble:
+            raise StoreUnavailableError(f"The store {self.path} can't be opened ({trouble}): check the path and its permissions.") from trouble
+
+    async def damage(self) -> Sequence[str]:
+        """What SQLite itself finds wrong with the file; empty where nothing is."""
+        rows = await self._read(lambda database: database.execute("pragma integrity_check(100)").fetchall())
+        return [row[0] for row in rows if row[0] != "ok"]
 
     async def vacuum(self) -> None:
         """Gives the disk back what was forgotten."""
@@ -192,14 +212,19 @@ class SqliteGraphStore:
 
 def _reader(path: Path) -> sqlite3.Connection:
     """A connection that sees what was there when it was opened, whoever writes meanwhile."""
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
-    database.create_function("lower_case", 1, str.lower, deterministic=True)
-    database.execute("begin")
-    layout = layout_of(database)
-    if layout > len(MIGRATIONS):
+    database = _connect_to_read(path)
+    try:
+        database.create_function("lower_case", 1, str.lower, deterministic=True)
+        database.execute("begin")
+        layout = checked_layout(database)
+    except BaseException:
         database.close()
-        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {len(MIGRATIONS)}: upgrade Whence.")
+        raise
     if layout < len(MIGRATIONS):
         database.close()
         raise StoreVersionError(f"The store {path} has the older layout {layout}: run `whence store migrate` first.")
     return database
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
