@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasoning.elimination_order import elimination_order, family_scopes, moves
 from reasoning.errors import InconsistentEvidenceError
-from reasoning.native import compiled
+from reasoning.native import compiled, inlined
 from schema.batches import Float64, Int32, Int64
 
+UInt64 = NDArray[np.uint64]
+
+BLOCK = 5  # of a cluster's lowest variables: within, a table is looked up by offsets
 DIRECT_PARENTS = 2  # families up to this size are one table, larger ones a star around an auxiliary
 
 
@@ -125,10 +129,11 @@ def solve(plan: EliminationPlan, tables: Float64, variables: int) -> tuple[Float
     """
     cells = np.concatenate((tables, np.empty(plan.message_cells)))
     clusters, scale, odds = np.empty(plan.cluster_cells), np.empty(plan.size.size), np.full(variables, np.nan)
-    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.input_from, plan.step_ptr, plan.step)
-    log_normaliser = collect(*links, cells, clusters, scale)
+    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.step_ptr, plan.step)
+    offset = np.empty(1 << BLOCK, np.uint64)
+    log_normaliser = collect(*links, cells, clusters, scale, offset)
     if not np.isnan(log_normaliser):
-        distribute(plan.eliminated, *links, cells, clusters, scale, odds)
+        distribute(plan.eliminated, plan.input_from, *links, cells, clusters, scale, offset, np.zeros(cells.size), odds)
     return odds, log_normaliser
 
 
@@ -156,106 +161,169 @@ def fill_factors(leak: Float64, parent_ptr: Int64, strength: Float64, off: Float
             at += 4
 
 
-@compiled
+@inlined
 def collect(
     size: Int64,
     cluster_at: Int64,
     message_at: Int64,
     input_ptr: Int64,
     input_at: Int64,
-    input_from: Int64,  # noqa: ARG001 - the same arguments as `distribute`
     step_ptr: Int64,
     step: Int64,
     tables: Float64,
     clusters: Float64,
     scale: Float64,
+    offset: UInt64,
 ) -> float:
-    """Multiplies and sums out bucket by bucket; fills clusters, messages and their scales. Returns the log normaliser, NaN when it is 0."""
+    """Multiplies and sums out bucket by bucket; fills clusters, messages and their scales. Returns the log normaliser, NaN when it is 0.
+
+    offset: UInt64[2 ** BLOCK], room to work.
+    """
     total = 0.0
     for bucket in range(size.size):
         cells, base = 1 << size[bucket], cluster_at[bucket]
+        cluster, message = clusters[base : base + cells], tables[message_at[bucket] : message_at[bucket] + (cells >> 1)]
         for cell in range(cells):
-            clusters[base + cell] = 1.0
+            cluster[cell] = 1.0
         for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
-            at, steps = input_at[each], step_ptr[each]
-            for cell in range(cells):
-                clusters[base + cell] *= tables[at]
-                low = 0
-                while (cell >> low) & 1:
-                    low += 1
-                if low < size[bucket]:
-                    at += step[steps + low]
+            _multiply(cluster, tables[input_at[each] :], step[step_ptr[each] : step_ptr[each] + size[bucket]], offset)
         largest = 0.0
         for cell in range(cells >> 1):
-            value = clusters[base + 2 * cell] + clusters[base + 2 * cell + 1]
-            tables[message_at[bucket] + cell] = value
-            largest = max(largest, abs(value))
+            message[cell] = cluster[2 * cell] + cluster[2 * cell + 1]
+            largest = max(largest, abs(message[cell]))
         if not largest > 0.0:
             return np.nan
         for cell in range(cells >> 1):
-            tables[message_at[bucket] + cell] /= largest
+            message[cell] /= largest
         scale[bucket] = largest
         total += np.log(largest)
     return total
 
 
-@compiled
-def distribute(  # noqa: C901 - one pass over all buckets
+@inlined
+def _offsets_within(step: Int64, block: int, offset: UInt64) -> int:
+    """Where in a table the first 2 ** block cells of a cluster look, beginning with 0. Returns the last of them."""
+    offset[0] = 0
+    last = 0
+    for t in range(block):
+        weight = step[t] + last
+        last += weight
+        for cell in range(1 << t):
+            offset[(1 << t) + cell] = offset[cell] + np.uint64(weight)
+    return last
+
+
+@inlined
+def _next(step: Int64, block: int, number: int, last: int) -> int:
+    """How the start in a table moves after a block: its number's lowest bits that are set turn off, the next turns on."""
+    low = block
+    while number & 1:
+        number >>= 1
+        low += 1
+    return step[low] + last if low < step.size else 0
+
+
+@inlined
+def _multiply(cluster: Float64, table: Float64, step: Int64, offset: UInt64) -> None:
+    """Multiplies a table into a cluster."""
+    block = min(step.size, BLOCK)
+    last = _offsets_within(step, block, offset)
+    at = 0
+    for number in range(cluster.size >> block):
+        part, near = cluster[number << block :], table[at:]
+        for cell in range(1 << block):
+            part[cell] *= near[offset[cell]]
+        at += _next(step, block, number, last)
+
+
+@inlined
+def distribute(
     eliminated: Int64,
+    input_from: Int64,
     size: Int64,
     cluster_at: Int64,
     message_at: Int64,
     input_ptr: Int64,
     input_at: Int64,
-    input_from: Int64,
     step_ptr: Int64,
     step: Int64,
     tables: Float64,
     clusters: Float64,
     scale: Float64,
+    offset: UInt64,
+    outside: Float64,
     odds: Float64,
 ) -> None:
-    """The reverse pass. Fills odds: Float64[n], log P(v = 1) / P(v = 0); NaN stays where neither is possible."""
-    outside = np.zeros(tables.size)  # of each message, the derivative of the normaliser by its cells
+    """The reverse pass. Fills odds: Float64[n], log P(v = 1) / P(v = 0); NaN stays where neither is possible.
+
+    outside: Float64[cells of all tables], 0: becomes the derivative of the normaliser by the cells of each message.
+    """
     for bucket in range(size.size - 1, -1, -1):
         cells, base, above = 1 << size[bucket], cluster_at[bucket], message_at[bucket]
+        cluster, beyond = clusters[base : base + cells], outside[above:]
         if cells == 2:
-            outside[above] = 1.0 / tables[above]
+            beyond[0] = 1.0 / tables[above]
         zero = one = 0.0
-        for cell in range(cells):
-            value = clusters[base + cell] * outside[above + (cell >> 1)]
-            if cell & 1:
-                one += value
-            else:
-                zero += value
+        for cell in range(cells >> 1):
+            cluster[2 * cell] *= beyond[cell]
+            cluster[2 * cell + 1] *= beyond[cell]
+            zero += cluster[2 * cell]
+            one += cluster[2 * cell + 1]
         if eliminated[bucket] < odds.size and (zero > 0.0 or one > 0.0):
             odds[eliminated[bucket]] = np.inf if zero <= 0.0 else -np.inf if one <= 0.0 else np.log(one / zero)
         for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
-            if input_from[each] < 0:
-                continue
-            at, steps = input_at[each], step_ptr[each]
-            for cell in range(cells):
-                rest = (
-                    clusters[base + cell] / tables[at] if tables[at] != 0.0 else _others(each, cell, bucket, size, input_ptr, input_at, step_ptr, step, tables)
-                )
-                outside[at] += rest * outside[above + (cell >> 1)] / scale[bucket]
-                low = 0
-                while (cell >> low) & 1:
-                    low += 1
-                if low < size[bucket]:
-                    at += step[steps + low]
+            if input_from[each] >= 0:
+                to, steps = outside[input_at[each] :], step[step_ptr[each] : step_ptr[each] + size[bucket]]
+                _add_up(cluster, to, steps, offset)
+                message, possible = tables[input_at[each] :], True
+                for cell in range(1 << (size[input_from[each]] - 1)):
+                    if message[cell] != 0.0:
+                        to[cell] /= message[cell] * scale[bucket]
+                    else:
+                        possible = False
+                if not possible:
+                    _add_impossible(each, bucket, size, input_ptr, input_at, step_ptr, step, tables, beyond, to, scale[bucket])
 
 
-@compiled
-def _others(left_out: int, cell: int, bucket: int, size: Int64, input_ptr: Int64, input_at: Int64, step_ptr: Int64, step: Int64, tables: Float64) -> float:
-    """The product of a bucket's tables at a cell without one of them."""
-    product = 1.0
-    for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
-        if each != left_out:
-            at, lower = input_at[each], 0
+@inlined
+def _add_up(cluster: Float64, to: Float64, step: Int64, offset: UInt64) -> None:
+    """Adds a cluster's cells to those of a table that were multiplied into them."""
+    block = min(step.size, BLOCK)
+    last = _offsets_within(step, block, offset)
+    at = 0
+    for number in range(cluster.size >> block):
+        part, near = cluster[number << block :], to[at:]
+        for cell in range(1 << block):
+            near[offset[cell]] += part[cell]
+        at += _next(step, block, number, last)
+
+
+@inlined
+def _add_impossible(
+    left_out: int,
+    bucket: int,
+    size: Int64,
+    input_ptr: Int64,
+    input_at: Int64,
+    step_ptr: Int64,
+    step: Int64,
+    tables: Float64,
+    beyond: Float64,
+    to: Float64,
+    scale: float,
+) -> None:
+    """The derivative by cells of a message that are 0, where what they were multiplied with cannot be had by a division."""
+    for cell in range(1 << size[bucket]):
+        product, own = beyond[cell >> 1] / scale, 0
+        for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
+            at, lower = 0, 0
             for t in range(size[bucket]):
                 weight = step[step_ptr[each] + t] + lower
                 lower += weight
                 at += weight * ((cell >> t) & 1)
-            product *= tables[at]
-    return product
+            if each == left_out:
+                own = at
+            else:
+                product *= tables[input_at[each] + at]
+        if tables[input_at[left_out] + own] == 0.0:
+            to[own] += product
