@@ -50,7 +50,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
 
 def _first_beliefs(network: CausalNetwork, evidence: Float64) -> None:
     """What is cut, what is not, and each way in which a network may change."""
-    pieces = BeliefState(network, evidence, BeliefSettings(influence=1e-9, most_uncut=0), PlanCache(widest=1))
+    pieces = BeliefState(network, evidence, BeliefSettings(influence=1e-9, most_uncut=0), PlanCache(widest=0))
     pieces.regions_with(network.parent, network.effect)
     state = BeliefState(network, evidence)
     names = np.arange(len(network), dtype=np.int32)

@@ -18,11 +18,12 @@ def compiled():
             for value in vars(module).values() if isinstance(value, CPUDispatcher)}
 """
 USE = """
-from tests.reasoning import test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors
+from tests.reasoning import test_bad_input, test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors
 test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up(1.0)
 test_intervention.test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
 test_intervention.test_impact_is_what_a_cause_takes_down_whatever_is_seen_now()
-test_intervention.test_forces_in_both_directions_are_approximated_and_say_so(0)
+test_bad_input.test_findings_that_say_nothing_possible_keep_the_last_diagnosis(test_bad_input.IMPOSSIBLE, ())
+test_intervention.test_forces_in_both_directions_are_sampled_and_the_standard_error_covers_the_error(0)
 test_monte_carlo.test_both_worlds_are_within_four_standard_errors_of_the_sum_over_all_worlds(0)
 test_constraints.test_a_ruled_out_cause_no_longer_explains_the_symptom()
 test_compile.test_of_services_that_call_in_a_ring_the_weakest_way_is_feedback()
@@ -33,7 +34,7 @@ test_ordinal_posteriors.test_of_two_services_that_slow_each_other_either_explain
 @pytest.mark.slow
 def test_nothing_is_compiled_in_an_incident_that_was_not_prepared() -> None:
     script = f"{COUNT}\nfrom reasoning.prepare import prepare\nprepare(lambda _: None)\nbefore = compiled()\n{USE}\nafter = compiled()\n"
-    run = _python(script + "print({name: (count, before.get(name)) for name, count in after.items() if count != before.get(name)})")
+    run = _python(script + "print({name: (count, before.get(name)) for name, count in after.items() if count != before.get(name, 0)})")
     assert run.stdout.strip() == "{}", run.stderr
 
 
