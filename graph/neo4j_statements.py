@@ -13,6 +13,8 @@ SET {0}.sources = CASE WHEN {0}.sources = {1}.sources THEN {0}.sources
     {0}.last_seen = CASE WHEN {1}.last_seen > {0}.last_seen THEN {1}.last_seen ELSE {0}.last_seen END
 """
 
+GONE_ENTITIES = "MATCH (e:Gone) WHERE e.id IN $ids RETURN e.id AS id"
+
 # An entity that expired keeps its node, with another label, for what points at it, and because its next interval can't begin before its last one
 # ended. Writing the cluster, which never differs, takes the lock before anything is read. Returns those that stay gone.
 RETURN_ENTITIES = """
@@ -83,7 +85,7 @@ SET r.confidence = CASE WHEN row.confidence > r.confidence THEN row.confidence E
 RETURN count(*) AS written
 """
 
-# Returns how many had both their ends.
+# Returns how many had both their ends, and how many of those were made: others were there, made by somebody else since they were looked for, or stay gone.
 CREATE_RELATIONS = """
 UNWIND $rows AS row
 MATCH (a:Entity {id: row.source})
@@ -98,8 +100,9 @@ CALL (a, b, row) {
       r.first_seen = row.first_seen, r.last_seen = row.last_seen, r.opened = opened
   CREATE (change:StructureChange {at: opened, event: 'relation_appeared', detail: '', entity: row.source, source: row.source, kind: $kind, target: row.target})
   CREATE (change)-[:OF]->(a)
+  RETURN count(change) AS made
 }
-RETURN count(*) AS written
+RETURN count(*) AS written, sum(made) AS made
 """
 
 MISSING_ENTITIES = """

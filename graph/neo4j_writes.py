@@ -47,24 +47,35 @@ async def run(transaction: Transaction, statement: str, **parameters: object) ->
 async def upsert_entities(transaction: Transaction, entities: Sequence[Entity]) -> None:
     """GraphStore.upsert_entities."""
     told = {str(entity.ref): entity for entity in entities}
-    for batch in _batches([entity_row(entity) for entity in entities]):
-        gone = {row["id"] for row in await rows_of(transaction, cypher.RETURN_ENTITIES, rows=batch)}
-        there = [row for row in batch if row["properties"]["id"] not in gone] if gone else batch
-        turned = await rows_of(transaction, cypher.UPSERT_ENTITIES, rows=there)
+    for batch in _batches([entity_row(entity) for entity in sorted(entities, key=lambda entity: entity.ref)]):
+        turned = await rows_of(transaction, cypher.UPSERT_ENTITIES, rows=await _without_gone(transaction, batch))
         if turned:
             details = [{"id": row["id"], "detail": change_detail(orjson.loads(row["attributes"]), told[row["id"]].attributes)} for row in turned]
             await run(transaction, cypher.DETAIL_CHANGES, rows=details)
+
+
+async def _without_gone(transaction: Transaction, rows: Sequence[Row]) -> Sequence[Row]:
+    """Brings back those that were seen since they expired; the rows without the others."""
+    gone = {row["id"] for row in await rows_of(transaction, cypher.GONE_ENTITIES, ids=[row["properties"]["id"] for row in rows])}
+    if not gone:
+        return rows
+    expired = [row for row in rows if row["properties"]["id"] in gone]
+    stay = {row["id"] for row in await rows_of(transaction, cypher.RETURN_ENTITIES, rows=expired)}
+    return [row for row in rows if row["properties"]["id"] not in stay]
 
 
 async def upsert_relations(transaction: Transaction, relations: Sequence[Relation]) -> None:
     """GraphStore.upsert_relations."""
     complete = 0
     for kind, of_kind in _by_kind(relations, lambda relation: relation.key.kind):
-        for batch in _batches([relation_row(relation) for relation in of_kind]):
-            written = await _written(transaction, cypher.MERGE_RELATIONS, kind, rows=batch)
-            if written < len(batch):
-                written = await _written(transaction, cypher.CREATE_RELATIONS, kind, rows=batch)
-            complete += written
+        for batch in _batches([relation_row(relation) for relation in sorted(of_kind, key=lambda relation: relation.key)]):
+            merged = await _written(transaction, cypher.MERGE_RELATIONS, kind, rows=batch)
+            if merged < len(batch):
+                found = (await rows_of(transaction, cypher.of_type(cypher.CREATE_RELATIONS, relation_type(kind)), kind=kind, rows=batch))[0]
+                if merged + found["made"] < found["written"]:
+                    await _written(transaction, cypher.MERGE_RELATIONS, kind, rows=batch)
+                merged = found["written"]
+            complete += merged
     if complete < len(relations):
         raise StoreError(await _missing_end(transaction, relations))
 
@@ -72,12 +83,12 @@ async def upsert_relations(transaction: Transaction, relations: Sequence[Relatio
 async def touch(transaction: Transaction, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
     """GraphStore.touch."""
     missing = set[str]()
-    for ids in _batches([str(ref) for ref in entities]):
+    for ids in _batches([str(ref) for ref in sorted(entities)]):
         if await _written(transaction, cypher.TOUCH_ENTITIES, ids=ids, at=milliseconds(at)) < len(ids):
             missing.update(row["id"] for row in await rows_of(transaction, cypher.MISSING_ENTITIES, ids=ids))
     lost = set[tuple[str, str, str]]()
     for kind, of_kind in _by_kind(relations, lambda key: key.kind):
-        for batch in _batches([key_row(key) for key in of_kind]):
+        for batch in _batches([key_row(key) for key in sorted(of_kind)]):
             if await _written(transaction, cypher.TOUCH_RELATIONS, kind, rows=batch, at=milliseconds(at)) < len(batch):
                 found = await rows_of(transaction, cypher.of_type(cypher.MISSING_RELATIONS, relation_type(kind)), rows=batch)
                 lost.update((row["source"], kind, row["target"]) for row in found)
@@ -149,7 +160,7 @@ def _batches(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
 
 
 def _by_kind(items: Sequence[Item], kind_of: Callable[[Item], Any]) -> Iterable[tuple[str, list[Item]]]:
-    """In order of the kinds, so that all writers take their locks in one order."""
+    """In order of the kinds. All writers take their locks in one order: of kinds, then of identities."""
     kinds: dict[str, list[Item]] = {}
     for item in items:
         kinds.setdefault(kind_of(item), []).append(item)

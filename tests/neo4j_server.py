@@ -61,9 +61,14 @@ def launch(home: Path, *options: str) -> Neo4jAddress:
     return parse_neo4j(state["uri"], state["user"], state["password"])
 
 
-def ask(home: Path, command: str, *options: str) -> str:
-    """What infra/neo4j/local.py answers."""
-    done = subprocess.run([sys.executable, str(LAUNCHER), command, "--dir", str(home), *options], capture_output=True, text=True, check=False)
+def command(home: Path, verb: str, *options: str) -> list[str]:
+    """How infra/neo4j/local.py is called."""
+    return [sys.executable, str(LAUNCHER), verb, "--dir", str(home), *options]
+
+
+def ask(home: Path, verb: str, *options: str) -> str:
+    """What it answers."""
+    done = subprocess.run(command(home, verb, *options), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
