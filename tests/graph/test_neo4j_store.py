@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
 
+from graph.checking import check
 from graph.neo4j_address import parse_neo4j
 from graph.neo4j_schema import LAYOUT
 from graph.neo4j_store import Neo4jGraphStore
@@ -184,3 +185,26 @@ async def test_transactions_say_who_runs_them(driver: AsyncDriver, store: Neo4jG
         return [record["tag"] for record in (await driver.execute_query("SHOW TRANSACTIONS YIELD metaData RETURN metaData AS tag")).records]
 
     assert {"app": "whence", "verb": "probe"} in await store._read("probe", seen_from_outside)
+
+
+@pytest.mark.slow
+async def test_an_embedded_store_moves_into_neo4j_and_back_as_it_was(store: Neo4jGraphStore, tmp_path: Path) -> None:
+    embedded, back = SqliteGraphStore(tmp_path / "one.db"), SqliteGraphStore(tmp_path / "two.db")
+    await embedded.ensure_schema()
+    await back.ensure_schema()
+    await embedded.upsert_entities([Entity(CART, {"version": "1"}, ("t",), MS, MS), Entity(ORDERS, {}, ("t",), MS, MS)])
+    await embedded.upsert_relations([Relation(RelationKey(CART, "calls", ORDERS), ("t",), 0.9, MS, 2 * MS, RelationStatistics(60.0, 10, 1, 2.5))])
+    await embedded.upsert_entities([Entity(CART, {"version": "2"}, ("t",), MS, 3 * MS)])
+    await embedded.expire([ORDERS], [], 4 * MS)
+    await embedded.save_incidents([Incident("i", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 3 * MS, 2 * MS, None, 0.8, 0.9, ())])
+    await embedded.save_state("belief", b"\x00\xff")
+    written = [record async for batch in embedded.records() for record in batch]
+    await store.load(written)
+    await back.load([record async for batch in store.records() for record in batch])
+    assert [record async for batch in back.records() for record in batch] == written
+    assert (await check(store.records())).problems == ()
+    # And life goes on there: what expired comes back no earlier than it went.
+    await store.upsert_entities([Entity(ORDERS, {}, ("t",), 2 * MS, 6 * MS)])
+    assert [change.at for change in await store.changes(3 * MS) if change.entity == ORDERS] == [4 * MS, 4 * MS]
+    await embedded.close()
+    await back.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from graph.checking import check
 from graph.memory_store import MemoryGraphStore
 from graph.neo4j_store import Neo4jGraphStore
 from graph.store import StoreUnavailableError
@@ -45,9 +46,10 @@ async def test_what_was_acknowledged_survives_the_kill_of_the_server_and_a_write
     launch(neo4j_server.home, "--port", neo4j_server.address.uri.rpartition(":")[2])
     for batch in range(acknowledged, acknowledged + 2):  # the first may have come through, whole or its entities alone
         await write(store, batch)
-    snapshot, changes = await store.snapshot(), await store.changes(-1)
+    snapshot, changes, found = await store.snapshot(), await store.changes(-1), await check(store.records())
     await store.close()
     assert acknowledged > 0
+    assert found.problems == ()
     assert len(snapshot.entities) == BATCH * (acknowledged + 2)
     assert len(snapshot.relations) == (BATCH - 1) * (acknowledged + 2)
     assert len({(change.entity, change.relation) for change in changes}) == len(changes) == len(snapshot.entities) + len(snapshot.relations)
