@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from benchmarks.cyclic_networks import cyclic_problems, least_fixpoint_posteriors
 from benchmarks.estates import STYLES, alarm_ratio, incident, synthetic_estate
 from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief_arrays import state_arrays, state_of
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.inference import close_upwards
-from reasoning.network import CausalNetwork, causal_network, network_of
+from reasoning.network import CausalNetwork, FeedbackLinks, causal_network, network_of
 from reasoning.regions import PlanCache
 from schema.batches import Float64, Int64
 from tests.reasoning.networks import enumerated, networks, problems
@@ -173,6 +174,73 @@ def test_following_another_network_equals_starting_from_it(seed: int, style: int
     state.follow(weaker, -evidence, stays)
     state.settle()
     np.testing.assert_allclose(state.probability, BeliefState(weaker, -evidence, CUT_OFTEN).probability, atol=2e-3)
+
+
+@given(st.sampled_from(STYLES), st.integers(0, 20), st.lists(st.integers(0, 6), min_size=1, max_size=6), st.lists(st.integers(0, 4), max_size=4))
+@settings(max_examples=20)
+def test_a_state_that_was_put_on_disk_goes_on_to_the_byte(style: str, seed: int, before: list[int], after: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    estate = synthetic_estate(12, seed, style=style, prior_scale=0.3)  # type: ignore[arg-type]  # one of STYLES
+    known = _Estate(estate.network, incident(estate, 2, random)[1])
+    state = BeliefState(known.network, known.evidence, plans=PlanCache(widest=4))
+    for change in before:
+        _change(state, known, change, random, alarm_ratio(estate, random.random(len(estate.network)) < 0.3))
+    state.settle()
+    memory = state_of(state_arrays(state.memory()))
+    again = BeliefState(known.network, known.evidence, plans=PlanCache(widest=4), memory=memory)
+    assert again.probability.tobytes() == state.probability.tobytes()
+    for change in after:
+        chance, ratios = int(random.integers(1 << 30)), alarm_ratio(estate, random.random(len(estate.network)) < 0.3)
+        for each, its in ((state, replace(known, evidence=known.evidence.copy())), (again, known)):
+            _change(each, its, change, np.random.default_rng(chance), ratios)
+            each.settle()
+        assert again.probability.tobytes() == state.probability.tobytes()
+        assert [region.variables.tolist() for region in again.posteriors().parts.regions] == [
+            region.variables.tolist() for region in state.posteriors().parts.regions
+        ]
+
+
+def test_a_memory_of_another_network_or_evidence_is_not_gone_on_from() -> None:
+    network, other = causal_network(np.full(2, 0.1), [(0, 1, 0.5)]), causal_network(np.full(2, 0.1), [(0, 1, 0.6)])
+    memory = BeliefState(network, np.array([0.0, 2.0])).memory()
+    for of, evidence in ((other, np.array([0.0, 2.0])), (network, np.array([0.0, -2.0])), (causal_network(np.full(3, 0.1), []), np.zeros(3))):
+        found = BeliefState(of, evidence, memory=memory)
+        np.testing.assert_allclose(found.probability, enumerated(of, evidence)[0], atol=1e-5)
+
+
+def test_evidence_that_is_not_a_number_leaves_a_state_that_follows_as_it_was() -> None:
+    network, weaker = causal_network(np.full(2, 0.1), [(0, 1, 0.5)]), causal_network(np.full(2, 0.1), [(0, 1, 0.2)])
+    state, stays = BeliefState(network, np.array([0.0, 2.0])), np.arange(2, dtype=np.int32)
+    with pytest.raises(InvalidEvidenceError):
+        state.follow(weaker, np.array([0.0, np.nan]), stays)
+    state.follow(network, np.array([0.0, 3.0]), stays)
+    state.settle()
+    np.testing.assert_allclose(state.probability, enumerated(network, np.array([0.0, 3.0]))[0], atol=1e-5)
+
+
+def test_a_change_of_feedback_alone_is_followed() -> None:
+    problem = next(iter(cyclic_problems(1)))
+    network = problem.network()
+    back = network.feedback
+    stays = np.arange(len(network), dtype=np.int32)
+    state = BeliefState(network, problem.log_evidence)
+    for share in (0.3, 1.0):
+        changed = replace(network, feedback=FeedbackLinks(back.cause, back.effect, back.strength * share))
+        state.follow(changed, problem.log_evidence, stays)
+        state.settle()
+        np.testing.assert_allclose(state.probability, BeliefState(changed, problem.log_evidence).probability, atol=1e-4)
+    np.testing.assert_allclose(state.probability[: problem.roots], least_fixpoint_posteriors(problem)[: problem.roots], atol=1e-4)
+
+
+def test_links_that_must_not_be_cut_join_regions() -> None:
+    estate = synthetic_estate(30, 3, style=STYLES[0], prior_scale=0.3)
+    network = estate.network
+    state = BeliefState(network, incident(estate, 2, np.random.default_rng(3))[1], CUT_OFTEN)
+    apart = np.flatnonzero(network.cluster[network.parent] != network.cluster[network.effect])[:2]
+    regions = state.regions_with(network.parent[apart], network.effect[apart])
+    for link in apart.tolist():
+        assert any({network.parent[link], network.effect[link]} <= set(region.variables.tolist()) for region in regions)
+    assert len({variable for region in regions for variable in region.variables.tolist()}) == sum(region.variables.size for region in regions)
 
 
 def test_evidence_that_rules_out_every_world_is_told_and_taken_back() -> None:
