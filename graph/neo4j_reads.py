@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from graph import neo4j_statements as cypher
-from graph.neo4j_rows import Row, change_of, entity_interval_of, entity_of, milliseconds, relation_interval_of, relation_of
-from graph.neo4j_writes import Transaction, rows_of
+from graph.neo4j_rows import change_of, entity_interval_of, entity_of, milliseconds, relation_interval_of, relation_of
+from graph.neo4j_writes import Transaction, rows_of, values_of
 from graph.records import EntityInterval, RelationInterval
 from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
-from graph.walks import difference, snapshot_of
+from graph.walks import difference, instant_of
 from schema.identity import EntityRef
 
 FOREVER = 2**62
@@ -18,21 +19,21 @@ FOREVER = 2**62
 
 async def get(transaction: Transaction, ref: EntityRef, at: int | None) -> Entity | None:
     """GraphStore.get."""
-    rows = await rows_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
-    return entity_of(rows[0]["properties"]) if rows else None
+    rows = await values_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
+    return entity_of(rows[0]) if rows else None
 
 
 async def find(transaction: Transaction, kind: str | None, text: str, limit: int, after: EntityRef | None) -> Sequence[Entity]:
     """GraphStore.find."""
     sought = {"start": f"{kind}:" if kind else "", "text": text.lower(), "after": str(after) if after else "", "limit": limit}
-    return [entity_of(row["properties"]) for row in await rows_of(transaction, cypher.FIND, **sought)]
+    return [entity_of(row) for row in await values_of(transaction, cypher.FIND, **sought)]
 
 
 async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
     """GraphStore.neighbours."""
     ids = await _reached(transaction, str(ref), depth, at)
-    entities = await rows_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
-    relations = await rows_of(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
+    entities = await values_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
+    relations = await values_of(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
     return _snapshot(entities, relations, at)
 
 
@@ -51,8 +52,8 @@ async def onward(transaction: Transaction, source: EntityRef, longest: int) -> l
 
 async def snapshot(transaction: Transaction, at: int | None) -> Snapshot:
     """GraphStore.snapshot."""
-    entities = await rows_of(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **_then(at))
-    return _snapshot(entities, await rows_of(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **_then(at)), at)
+    entities = await values_of(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **_then(at))
+    return _snapshot(entities, await values_of(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **_then(at)), at)
 
 
 async def diff(transaction: Transaction, before: int, after: int) -> Difference:
@@ -69,14 +70,14 @@ async def changes(transaction: Transaction, since: int, until: int | None, limit
 
 async def entity_intervals(transaction: Transaction, ids: Sequence[str]) -> list[EntityInterval]:
     """All intervals of these entities, in order of identity and time."""
-    found = [entity_interval_of(row["properties"]) for row in await rows_of(transaction, cypher.ENTITY_INTERVALS, ids=ids)]
+    found = [entity_interval_of(row) for row in await values_of(transaction, cypher.ENTITY_INTERVALS, ids=ids)]
     return sorted(found, key=lambda each: (str(each.entity.ref), each.opened, math.inf if each.closed is None else each.closed))
 
 
 async def relation_intervals(transaction: Transaction, ids: Sequence[str]) -> list[RelationInterval]:
     """All intervals of the relations from these entities, in order of their texts and time."""
-    rows = await rows_of(transaction, cypher.RELATION_INTERVALS, ids=ids)
-    rows.sort(key=lambda row: (row["source"], row["kind"], row["target"], row["properties"]["opened"], row["properties"].get("closed", math.inf)))
+    rows = await values_of(transaction, cypher.RELATION_INTERVALS, ids=ids)
+    rows.sort(key=lambda row: (row[0], row[1], row[2], row[11], math.inf if row[12] is None else row[12]))
     return [relation_interval_of(row) for row in rows]
 
 
@@ -93,14 +94,11 @@ async def _reached(transaction: Transaction, ref: str, depth: int, at: int | Non
     return list(seen)
 
 
-def _snapshot(entity_rows: Sequence[Row], relation_rows: Sequence[Row], at: int | None) -> Snapshot:
-    entities = {row["properties"]["id"]: entity_of(row["properties"]) for row in entity_rows}
-    relations = [
-        relation_of(entities[row["source"]].ref, row["kind"], entities[row["target"]].ref, row["properties"])
-        for row in sorted(relation_rows, key=lambda row: (row["source"], row["kind"], row["target"]))
-        if row["source"] in entities and row["target"] in entities
-    ]
-    return snapshot_of([entities[ref] for ref in sorted(entities)], relations, at)
+def _snapshot(entity_rows: Sequence[Sequence[Any]], relation_rows: Sequence[Sequence[Any]], at: int | None) -> Snapshot:
+    entities = {row[0]: entity_of(row) for row in sorted(entity_rows, key=lambda row: str(row[0]))}
+    held = sorted((row for row in relation_rows if row[0] in entities and row[2] in entities), key=lambda row: (row[0], row[1], row[2]))
+    relations = [relation_of(entities[row[0]].ref, entities[row[2]].ref, row) for row in held]
+    return Snapshot(instant_of(entities.values(), at), tuple(entities.values()), tuple(relations))
 
 
 def _at(now: str, then: str, at: int | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from graph.merging import attributes_json
 from graph.records import EntityInterval, RelationInterval
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange, StructureEvent
@@ -55,11 +57,9 @@ def entity_row(entity: Entity) -> Row:
     }
 
 
-def entity_of(properties: Mapping[str, Any]) -> Entity:
-    """The reverse of entity_row."""
-    ref = EntityRef(properties["kind"], properties["cluster"], properties["namespace"], properties["name"])
-    attributes = {name.removeprefix(ESCAPE): value for name, value in properties.items() if name not in OWN}
-    return Entity(ref, attributes, tuple(properties["sources"]), properties["first_seen"] * MILLISECOND, properties["last_seen"] * MILLISECOND)
+def entity_of(row: Sequence[Any]) -> Entity:
+    """id, attributes, sources, first_seen, last_seen."""
+    return Entity(EntityRef.parse(row[0]), orjson.loads(row[1]), tuple(row[2]), row[3] * MILLISECOND, row[4] * MILLISECOND)
 
 
 def key_row(key: RelationKey) -> Row:
@@ -85,19 +85,11 @@ def relation_row(relation: Relation) -> Row:
     }
 
 
-def relation_of(source: EntityRef, kind: str, target: EntityRef, properties: Mapping[str, Any]) -> Relation:
-    """The reverse of relation_row."""
-    statistics = None
-    if properties.get("requests") is not None:
-        statistics = RelationStatistics(properties["window_seconds"], properties["requests"], properties["errors"], properties["duration_seconds"])
-    return Relation(
-        RelationKey(source, kind, target),
-        tuple(properties["sources"]),
-        properties["confidence"],
-        properties["first_seen"] * MILLISECOND,
-        properties["last_seen"] * MILLISECOND,
-        statistics,
-    )
+def relation_of(source: EntityRef, target: EntityRef, row: Sequence[Any]) -> Relation:
+    """source, kind, target, sources, confidence, first_seen, last_seen, requests, errors, duration_seconds, window_seconds."""
+    _, kind, _, sources, confidence, first, last, requests, errors, duration, window = row[:11]
+    statistics = None if requests is None else RelationStatistics(window, requests, errors, duration)
+    return Relation(RelationKey(source, kind, target), tuple(sources), confidence, first * MILLISECOND, last * MILLISECOND, statistics)
 
 
 def change_row(change: StructureChange) -> Row:
@@ -121,9 +113,9 @@ def entity_interval_row(interval: EntityInterval) -> Row:
     return {**row, "opened": milliseconds(interval.opened), "closed": None if interval.closed is None else milliseconds(interval.closed)}
 
 
-def entity_interval_of(properties: Mapping[str, Any]) -> EntityInterval:
-    """The interval of a node."""
-    return EntityInterval(entity_of(properties), properties["opened"] * MILLISECOND, _closed(properties), properties["told"] * MILLISECOND)
+def entity_interval_of(row: Sequence[Any]) -> EntityInterval:
+    """As entity_of, then opened, closed, told."""
+    return EntityInterval(entity_of(row), row[5] * MILLISECOND, _instant(row[6]), row[7] * MILLISECOND)
 
 
 def relation_interval_row(interval: RelationInterval) -> Row:
@@ -132,15 +124,13 @@ def relation_interval_row(interval: RelationInterval) -> Row:
     return {**relation_row(interval.relation), "opened": milliseconds(interval.opened), "closed": closed}
 
 
-def relation_interval_of(row: Mapping[str, Any]) -> RelationInterval:
-    """The interval of a relationship, or of the node it left."""
-    relation = relation_of(EntityRef.parse(row["source"]), row["kind"], EntityRef.parse(row["target"]), row["properties"])
-    return RelationInterval(relation, row["properties"]["opened"] * MILLISECOND, _closed(row["properties"]))
+def relation_interval_of(row: Sequence[Any]) -> RelationInterval:
+    """As relation_of, then opened, closed."""
+    return RelationInterval(relation_of(EntityRef.parse(row[0]), EntityRef.parse(row[2]), row), row[11] * MILLISECOND, _instant(row[12]))
 
 
-def _closed(properties: Mapping[str, Any]) -> int | None:
-    closed = properties.get("closed")
-    return None if closed is None else closed * MILLISECOND
+def _instant(at: int | None) -> int | None:
+    return None if at is None else at * MILLISECOND
 
 
 def incident_row(incident: Incident) -> Row:
@@ -162,15 +152,14 @@ def incident_row(incident: Incident) -> Row:
 
 def incident_of(properties: Mapping[str, Any]) -> Incident:
     """The reverse of incident_row."""
-    onset, closed = properties.get("onset"), properties.get("closed_at")
     symptoms: Sequence[tuple[str, str]] = list(zip(properties["symptom_entities"], properties["symptom_conditions"], strict=True))
     return Incident(
         id=properties["id"],
         cause=DefectRef(EntityRef.parse(properties["cause"]), properties["defect"]),
         state=IncidentState(properties["state"]),
         opened_at=properties["opened_at"] * MILLISECOND,
-        onset=None if onset is None else onset * MILLISECOND,
-        closed_at=None if closed is None else closed * MILLISECOND,
+        onset=_instant(properties.get("onset")),
+        closed_at=_instant(properties.get("closed_at")),
         probability=properties["probability"],
         peak_probability=properties["peak_probability"],
         symptoms=tuple(ConditionRef(EntityRef.parse(entity), condition) for entity, condition in symptoms),

@@ -295,16 +295,18 @@ RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.k
 ORDER BY at, event, entity, source, kind, target LIMIT $limit
 """
 
-FIND = """
+# Columns, in the order of neo4j_rows.entity_of and relation_of: the driver reads a list several times as fast as properties by name.
+_ENTITY = ", ".join(f"{{0}}.{name} AS {name}" for name in ("id", "attributes", "sources", "first_seen", "last_seen", "opened", "closed", "told"))
+_PROPERTIES = ("sources", "confidence", "first_seen", "last_seen", "requests", "errors", "duration_seconds", "window_seconds", "opened", "closed")
+_RELATION = "a.id AS source, r.kind AS kind, b.id AS target, " + ", ".join(f"r.{name} AS {name}" for name in _PROPERTIES)
+_PAST_RELATION = ", ".join(f"past.{name} AS {name}" for name in ("source", "kind", "target", *_PROPERTIES))
+_HELD = "{0}.opened <= $at AND {0}.closed > $at"
+
+FIND = f"""
 MATCH (e:Entity)
 WHERE e.id > $after AND e.id STARTS WITH $start AND toLower(e.id) CONTAINS $text
-RETURN properties(e) AS properties ORDER BY e.id LIMIT $limit
+RETURN {_ENTITY.format("e")} ORDER BY id LIMIT $limit
 """
-
-_ENTITY = "properties({}) AS properties"
-_RELATION = "a.id AS source, r.kind AS kind, b.id AS target, properties(r) AS properties"
-_PAST_RELATION = "past.source AS source, past.kind AS kind, past.target AS target, properties(past) AS properties"
-_HELD = "{0}.opened <= $at AND {0}.closed > $at"
 
 ENTITIES = f"MATCH (e:Entity) RETURN {_ENTITY.format('e')}"
 ENTITIES_THEN = f"""
