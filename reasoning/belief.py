@@ -6,19 +6,20 @@ A state that went through any number of changes equals one made anew from the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.cluster_edits import add_links, carry_over, change_strengths, reaches
+from reasoning.causal_order import make_way, positions
+from reasoning.cluster_edits import add_links, carry_over, change_strengths
 from reasoning.cluster_propagation import Messages, WorkList, clipped, no_messages, predict, scratch, settle, sweep, work_list
 from reasoning.clusters import Clusters, cluster_network, links_of, with_room
 from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core
 from reasoning.errors import InvalidNetworkError
-from reasoning.network import CausalNetwork, FeedbackLinks, network_of
+from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
 from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, plan_region
 from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
@@ -134,7 +135,18 @@ class BeliefState:
     @property
     def nbytes(self) -> int:
         """How much memory its arrays take, without what cores were last solved with."""
-        arrays = (*self._clusters, *self._messages, *self._work, self._answer, self._evidence, self._family_of, self._stamp, self._inside, self._kept)
+        arrays = (
+            *self._clusters,
+            *self._messages,
+            *self._work,
+            self._answer,
+            self._evidence,
+            self._family_of,
+            self._stamp,
+            self._inside,
+            self._kept,
+            self._position,
+        )
         return sum(array.nbytes for array in arrays)
 
     def observe(self, variables: Int64, log_evidence: Float64) -> None:
@@ -163,12 +175,12 @@ class BeliefState:
 
         Links between entities that had none cost what they touch; others make the structure anew.
         """
-        for above, below in zip(cause.tolist(), effect.tolist(), strict=True):
-            if reaches(self._clusters, below, above, self._inside):
-                raise InvalidNetworkError(f"Variable {below} is a cause of variable {above}: a link back would close a cycle.")
-        self._network = None
         order = np.lexsort((cause, effect))
         cause, effect, strength = cause[order], effect[order], strength[order]
+        closing = make_way(self._clusters, self._position, cause, effect, self._inside)
+        if closing >= 0:
+            raise InvalidNetworkError(f"Variable {effect[closing]} is a cause of variable {cause[closing]}: a link back would close a cycle.")
+        self._network = None
         if self._clusters.used[0] + cause.size > self._clusters.source.size:
             self._make_room(cause.size + max(SPARE, self._clusters.source.size // 16))
         if add_links(self._clusters, cause, effect, strength):
@@ -272,14 +284,37 @@ class BeliefState:
             self._propagation.build(network, None)
 
     def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
-        old_clusters, old_messages, waiting = self._clusters, self._messages, np.isin(self._clusters.cluster, self._pending)
+        clusters, messages, answer, feedback = self._clusters, self._messages, self._answer, self._feedback
+        families, waiting = tuple(self._families.values()), np.union1d(self._pending, self._unsolved)
         self._take(network, log_evidence, cluster_network(network, SPARE))
-        fresh = carry_over(old_clusters, old_messages, carried, self._clusters, self._messages)
-        fresh[self._clusters.cluster[(carried >= 0) & waiting[carried]]] = True
-        self._pending = np.flatnonzero(fresh).astype(np.int32)
-        self._unsolved = np.arange(fresh.size, dtype=np.int32)
         if self._propagation is not None:
             self._propagation.build(network, carried)
+        fresh = carry_over(clusters, messages, carried, self._clusters, self._messages)
+        stays = np.flatnonzero(carried >= 0)
+        self._answer[stays] = answer[carried[stays]]
+        now, cluster_now = _new_numbers(carried, fresh, clusters, self._clusters)
+        self._keep_families(families, now, cluster_now)
+        if not _same_links(FeedbackLinks(now[feedback.cause], now[feedback.effect], feedback.strength), network.feedback):
+            ends = np.concatenate((now[feedback.cause], now[feedback.effect], network.feedback.cause, network.feedback.effect))
+            self._touch(self._clusters.cluster[ends[ends >= 0]])
+        self._touch(np.flatnonzero(fresh).astype(np.int32))
+        self._touch(cluster_now[waiting][cluster_now[waiting] >= 0])
+
+    def _keep_families(self, families: Sequence[_Family], now: Int32, cluster_now: Int32) -> None:
+        """Families of which nothing is new stand as they were solved; those who stay of others are solved again."""
+        in_order = bool((np.diff(now[now >= 0]) > 0).all())
+        for family in families:
+            members = cluster_now[family.members]
+            if in_order and (members >= 0).all():
+                regions = tuple(replace(region, variables=now[region.variables].astype(np.int64)) for region in family.regions)
+                self._add_family(_Family(members, regions, family.exact))
+            else:
+                self._unsolved = np.union1d(self._unsolved, members[members >= 0]).astype(np.int32)
+
+    def _add_family(self, family: _Family) -> None:
+        self._families[self._next_family] = family
+        self._family_of[family.members] = self._next_family
+        self._next_family += 1
 
     def _take(self, network: CausalNetwork, log_evidence: Float64, clusters: Clusters) -> None:
         count = clusters.first_in.size
@@ -295,6 +330,7 @@ class BeliefState:
         self._family_of = np.full(count, -1, np.int32)
         self._next_family = self._now = 0
         self._stamp = np.full(count, -1, np.int32)
+        self._position = positions(network.order)
         self._inside = np.full(clusters.leak.size, -1, np.int32)
         self._kept = np.zeros((clusters.next_group.size, 4))
 
@@ -334,9 +370,7 @@ class BeliefState:
             if (self._family_of[core] >= 0).any():
                 self._unsolved = np.union1d(self._unsolved, self._without_families(core))
             regions, exact = self._solve_core(core, cut_below)
-            self._families[self._next_family] = _Family(core, tuple(regions), exact)
-            self._family_of[core] = self._next_family
-            self._next_family += 1
+            self._add_family(_Family(core, tuple(regions), exact))
         self._unsolved = self._unsolved[:0]
 
     def _without_families(self, clusters: Int32) -> Int32:
@@ -425,6 +459,17 @@ def _copied(arrays: Clusters | Messages) -> list[NDArray[Any]]:
 def _same_links(one: FeedbackLinks, other: FeedbackLinks) -> bool:
     """Whether they are the same, with the same strengths."""
     return all(np.array_equal(getattr(one, part), getattr(other, part)) for part in ("cause", "effect", "strength"))
+
+
+def _new_numbers(carried: Int32, fresh: Bool, old: Clusters, new: Clusters) -> tuple[Int32, Int32]:
+    """What old variables are called now, and old clusters that have nothing new about them: Int32[n], Int32[c], -1 for the others."""
+    now = np.full(old.cluster.size, -1, np.int32)
+    stays = np.flatnonzero(carried >= 0)
+    now[carried[stays]] = stays
+    cluster_now = np.full(old.first_in.size, -1, np.int32)
+    kept = np.flatnonzero(~fresh)
+    cluster_now[old.cluster[carried[new.member[new.member_ptr[kept]]]]] = kept
+    return now, cluster_now
 
 
 def _causes_first(network: CausalNetwork, clusters: Clusters) -> Int32:

@@ -103,39 +103,6 @@ def take_ranks(clusters: Clusters, effects: Int32) -> bool:
 
 
 @compiled
-def reaches(clusters: Clusters, start: int, goal: int, mark: Int32) -> bool:
-    """Whether a variable is a cause of another, however far. mark: Int32[n], -1 everywhere, handed back as it came."""
-    seen = [start]
-    mark[start] = 0
-    at = 0
-    while at < len(seen) and mark[goal] < 0:
-        x = seen[at]
-        at += 1
-        cluster, place = clusters.cluster[x], clusters.place[x]
-        for link in range(clusters.own_ptr[cluster], clusters.own_ptr[cluster + 1]):
-            if clusters.own_cause[link] == place and clusters.own_strength[link] > 0.0:
-                _see(clusters.member[clusters.member_ptr[cluster] + clusters.own_effect[link]], mark, seen)
-        pair = clusters.first_out[cluster]
-        while pair >= 0:
-            for i in range(2):
-                for j in range(2):
-                    if clusters.source_place[pair, i] == place and clusters.strength[pair, 2 * i + j] > 0.0:
-                        _see(effect_of(clusters, pair, j), mark, seen)
-            pair = clusters.next_out[pair]
-    found = bool(mark[goal] >= 0)
-    for x in seen:
-        mark[x] = -1
-    return found
-
-
-@compiled
-def _see(x: int, mark: Int32, seen: list[int]) -> None:
-    if mark[x] < 0:
-        mark[x] = 0
-        seen.append(x)
-
-
-@compiled
 def carry_over(old: Clusters, said: Messages, carried: Int32, new: Clusters, messages: Messages) -> Bool:
     """Gives pairs between the same variables what they said before, and clusters what they believed.
 
@@ -144,13 +111,18 @@ def carry_over(old: Clusters, said: Messages, carried: Int32, new: Clusters, mes
     """
     fresh = np.zeros(new.first_in.size, np.bool_)
     ends = np.empty(4, np.int64)
-    for pair in range(new.used[0]):
-        for i in range(2):
-            first = new.member_ptr[new.source[pair]]
-            ends[i] = carried[new.member[first + new.source_place[pair, i]]] if new.source_place[pair, i] >= 0 else NOWHERE
-            ends[2 + i] = carried[effect_of(new, pair, i)] if new.effect_rank[pair, i] >= 0 else NOWHERE
-        if not _say_again(old, said, _same_pair(old, ends), new, messages, pair):
-            fresh[new.source[pair]] = fresh[new.effect[pair]] = True
+    for cluster in range(fresh.size):
+        pair, likely = new.first_in[cluster], -1
+        while pair >= 0:
+            for i in range(2):
+                first = new.member_ptr[new.source[pair]]
+                ends[i] = carried[new.member[first + new.source_place[pair, i]]] if new.source_place[pair, i] >= 0 else NOWHERE
+                ends[2 + i] = carried[effect_of(new, pair, i)] if new.effect_rank[pair, i] >= 0 else NOWHERE
+            before = _same_pair(old, ends, likely)
+            if not _say_again(old, said, before, new, messages, pair):
+                fresh[new.source[pair]] = fresh[cluster] = True
+            likely = old.next_in[before] if before >= 0 else -1
+            pair = new.next_in[pair]
     for x in range(carried.size):
         if carried[x] >= 0:
             messages.belief[x] = said.belief[carried[x]]
@@ -203,20 +175,28 @@ def _stays(old: Clusters, said: Messages, carried: Int32, new: Clusters, message
 
 
 @compiled
-def _same_pair(old: Clusters, ends: Int64) -> int:
-    """The pair whose causes and effects have these numbers, -1 where there is none."""
+def _same_pair(old: Clusters, ends: Int64, likely: int) -> int:
+    """The pair whose causes and effects have these numbers, -1 where there is none. Looks at a likely one first: chains keep their order."""
     if ends[0] < 0 or ends[2] < 0:
         return -1
     above, below = old.cluster[ends[0]], old.cluster[ends[2]]
+    if likely >= 0 and old.effect[likely] == below and _is_between(old, likely, above, ends):
+        return likely
     pair = old.first_in[below]
     while pair >= 0:
-        if old.source[pair] == above:
-            same = True
-            for i in range(2):
-                place, rank = old.source_place[pair, i], old.effect_rank[pair, i]
-                same &= ends[i] == (old.member[old.member_ptr[above] + place] if place >= 0 else NOWHERE)
-                same &= ends[2 + i] == (effect_of(old, pair, i) if rank >= 0 else NOWHERE)
-            if same:
-                return int(pair)
+        if _is_between(old, pair, above, ends):
+            return int(pair)
         pair = old.next_in[pair]
     return -1
+
+
+@compiled
+def _is_between(old: Clusters, pair: int, above: int, ends: Int64) -> bool:
+    """Whether a pair from this cluster has these causes and effects."""
+    same = old.source[pair] == above
+    for i in range(2):
+        if same:
+            place, rank = old.source_place[pair, i], old.effect_rank[pair, i]
+            same &= ends[i] == (old.member[old.member_ptr[above] + place] if place >= 0 else NOWHERE)
+            same &= ends[2 + i] == (effect_of(old, pair, i) if rank >= 0 else NOWHERE)
+    return bool(same)
