@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief import BeliefMemory, BeliefState
+from reasoning.belief import BeliefMemory, BeliefSettings, BeliefState
 from reasoning.belief_store import Belief
 from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
@@ -22,10 +22,12 @@ from reasoning.explanation import explain
 from reasoning.export import NamedNetwork, named_network
 from reasoning.incidents import IncidentSettings, IncidentTracker
 from reasoning.intervention import impact, what_if
+from reasoning.network import CausalNetwork
 from reasoning.next_observation import next_observations
 from reasoning.regions import PlanCache
+from reasoning.sharding.runner import ShardRunner
 from reasoning.solution import Posteriors
-from schema.batches import Float64
+from schema.batches import Float64, Int32
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
 from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, RuledOut, WhatIf
@@ -36,11 +38,12 @@ SEED = 1  # the same question gets the same answer
 
 @dataclass(frozen=True, slots=True)
 class ReasonerSettings:
-    """How evidence is weighed and incidents are followed."""
+    """How evidence is weighed and incidents are followed; `shards`: among how many parts of the estate belief is propagated."""
 
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
     changes: int = 10_000
+    shards: int = 1
 
 
 class Reasoner:
@@ -173,12 +176,22 @@ class Reasoner:
     def _believe(self, compiled: CompiledNetwork, recalled: BeliefMemory | None) -> None:
         log_evidence = self._log_evidence(compiled)
         if self._beliefs is None or self._followed is None:
-            self._beliefs = BeliefState(compiled.network, log_evidence, plans=self._plans, memory=recalled)
+            self._beliefs = BeliefState(compiled.network, log_evidence, plans=self._plans, memory=recalled, propagation=self._shards())
             self._followed = compiled
             return
         self._beliefs.follow(compiled.network, log_evidence, compiled.carried_from(self._followed))
         self._followed = compiled
         self._beliefs.settle()
+
+    def _shards(self) -> ShardRunner | None:
+        return ShardRunner(self._settings.shards, BeliefSettings().tolerance, self._services) if self._settings.shards > 1 else None
+
+    def _services(self, network: CausalNetwork) -> Int32:
+        """The service that each variable's entity belongs to, or else the entity: what shares a shard."""
+        entity = self._network().entity
+        refs = (self._graph.ref(each) for each in entity.tolist())
+        service = [self._graph.intern(self._graph.service_of(ref) or ref) for ref in refs]
+        return np.array(service, np.int32)[network.cluster]
 
     def _renew(self) -> Diagnosis:
         try:
