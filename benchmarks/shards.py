@@ -19,12 +19,14 @@ ROUGH, FINE = BeliefSettings(tolerance=1e-2, influence=1e-3), BeliefSettings(tol
 SHARDS = (2, 4, 8)
 NETS: dict[int, tuple[tuple[Style, ...], int]] = {300: (STYLES, 5), 1_000: (STYLES, 2), 10_000: (("power_law",), 1)}  # styles, and seeds of each
 PRIORS = 0.05  # an estate that is mostly healthy
+WARM_UP = 60  # services
 FLIPS, EDITS = 20, 3
 
 
 def run() -> Figures:
     """Nets of 300, 1,000 and 10,000 services in 2, 4 and 8 shards: cold, after each of 20 flips and after each of 3 new calls."""
     figures: Figures = {}
+    _compare(WARM_UP, ROUGH)
     for services in NETS:
         for name, how in (("1e-2", ROUGH), ("1e-3", FINE)):
             figures |= {f"{key}_{services}_services_at_{name}": value for key, value in _compare(services, how).items()}
@@ -60,7 +62,7 @@ def _compare(services: int, how: BeliefSettings) -> Figures:
 
 
 def _incidents(services: int) -> Iterator[tuple[SyntheticEstate, Float64]]:
-    styles, seeds = NETS[services]
+    styles, seeds = NETS.get(services, (STYLES[:1], 1))
     for style in styles:
         for seed in range(seeds):
             estate = synthetic_estate(services, seed, style=style, prior_scale=PRIORS)

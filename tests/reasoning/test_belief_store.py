@@ -17,7 +17,7 @@ from ingest.observations import topology_delta
 from ingest.samples import sample_table
 from ingest.tables import WindowCounts, behaviour_table, call_table, log_table, request_table
 from reasoning.belief_store import belief_arrays, belief_of
-from reasoning.reasoner import Reasoner
+from reasoning.reasoner import Reasoner, ReasonerSettings
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
 from schema.loader import load_knowledge
@@ -40,10 +40,11 @@ ILLS: dict[str, Fill] = {
 class Process:
     """A graph and a reasoner. Of its windows, number and ill decide the content."""
 
-    def __init__(self, knowledge: CausalKnowledge) -> None:
+    def __init__(self, knowledge: CausalKnowledge, settings: ReasonerSettings | None = None) -> None:
         self.knowledge = knowledge
+        self.settings = settings
         self.graph = LiveGraph()
-        self.reasoner = Reasoner(knowledge, self.graph)
+        self.reasoner = Reasoner(knowledge, self.graph, settings)
         self.stored: dict[str, Incident] = {}
 
     def live(self, number: int, ill: str) -> Diagnosis:
@@ -72,7 +73,7 @@ class Process:
 
     def restarted(self) -> Process:
         """What a store gives back, in a fresh process whose integers differ."""
-        sections, other = unpack(self.saved()), Process(self.knowledge)
+        sections, other = unpack(self.saved()), Process(self.knowledge, self.settings)
         other.graph.intern(EntityRef("service", "", "", "a stranger"))
         other.graph.restore(self.graph.snapshot())
         other.graph.recall(sightings_of(sections["graph"]))

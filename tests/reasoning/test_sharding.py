@@ -15,11 +15,14 @@ from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.cluster_propagation import MOST_VISITS, no_messages
 from reasoning.clusters import cluster_network
 from reasoning.network import network_of
+from reasoning.reasoner import ReasonerSettings
 from reasoning.sharding.parts import cut_part
 from reasoning.sharding.protocol import Batch
 from reasoning.sharding.runner import ShardRunner
 from reasoning.sharding.shard import LocalShard
 from schema.batches import Float64
+from schema.loader import load_knowledge
+from tests.reasoning.test_belief_store import Process
 
 ROUGH, FINE = BeliefSettings(tolerance=1e-2, influence=1e-3), BeliefSettings(tolerance=1e-3, influence=1e-4)
 PRIORS = 0.05  # an estate that is mostly healthy
@@ -101,6 +104,27 @@ def test_another_network_is_followed_and_what_stays_keeps_its_shard() -> None:
     assert _differ(one, many, after) <= 5e-4
 
 
+def test_what_belongs_together_shares_a_shard() -> None:
+    estate, evidence = _estate(60, "power_law", 3)
+    runner = ShardRunner(4, FINE.tolerance, lambda network: (network.cluster // 3).astype(np.int32))
+    BeliefState(estate.network, evidence, FINE, propagation=runner)
+    for each in np.unique(estate.network.cluster // 3):
+        assert np.unique(runner.owner_of_variable[estate.network.cluster // 3 == each]).size == 1
+
+
+def test_a_reasoner_on_shards_says_what_one_without_says_and_goes_on_after_a_restart() -> None:
+    knowledge = load_knowledge()
+    alone, sharded = Process(knowledge), Process(knowledge, ReasonerSettings(shards=3))
+    for number in range(1, 24):
+        if number == 22:
+            sharded = sharded.restarted()
+        said, other = (each.live(number, "slow query" if number > 18 else "none") for each in (alone, sharded))
+        believed, expected = ({cause.cause: cause.probability for cause in found.root_causes} for found in (other, said))
+        for cause, probability in expected.items():
+            assert believed.get(cause, 0.0) == pytest.approx(probability, abs=1e-3)
+    assert said.root_causes
+
+
 class _Mail:
     """A post that shuffles, repeats and delays by chance, and hands over everything in the end."""
 
@@ -112,7 +136,7 @@ class _Mail:
     def __call__(self, sent: Sequence[Batch]) -> Sequence[Batch]:
         self._past.extend(sent)
         self._held.extend(sent)
-        self._random.shuffle(self._held)  # type: ignore[arg-type]  # any list will do
+        self._random.shuffle(self._held)
         count = int(self._random.integers(len(self._held) + 1)) if sent else len(self._held)
         arrives, self._held = self._held[:count], self._held[count:]
         again = [batch for batch in self._past if self._random.random() < 0.05] if sent else []
@@ -125,7 +149,7 @@ def test_order_delay_and_repetition_of_what_is_said_do_not_matter(seed: int, sty
     estate, evidence = _estate(60, style, seed % 5)
     random = np.random.default_rng(seed)
     known = BeliefState(estate.network, evidence, FINE)
-    runner = ShardRunner(shards, FINE.tolerance, _Mail(random))
+    runner = ShardRunner(shards, FINE.tolerance, carry=_Mail(random))
     state = BeliefState(estate.network, evidence, FINE, propagation=runner)
     assert _differ(known, state, estate) <= 1e-3
     variable = random.choice(np.flatnonzero(estate.is_read), 3)
