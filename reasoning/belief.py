@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reasoning.belief_memory import BeliefMemory, LocalNetwork, copied, is_of, network_behind
 from reasoning.causal_order import make_way, positions
 from reasoning.cluster_edits import add_links, carry_over, change_strengths
 from reasoning.cluster_propagation import Messages, WorkList, clipped, no_messages, predict, scratch, settle, sweep, work_list
-from reasoning.clusters import Clusters, cluster_network, links_of, with_room
+from reasoning.clusters import Clusters, cluster_network, with_room
 from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core
 from reasoning.errors import InvalidNetworkError
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
@@ -47,29 +47,6 @@ class _Family:
     members: Int32
     regions: tuple[Region, ...]
     exact: bool
-
-
-class LocalNetwork(NamedTuple):
-    """What a region is planned from, as `plan_region` takes it: variables: Int64[k], then local arrays."""
-
-    variables: Int64
-    leak: Float64
-    parent_ptr: Int64
-    parent: Int32
-    strength: Float64
-    log_evidence: Float64
-
-
-@dataclass(frozen=True, slots=True)
-class BeliefMemory:
-    """A copy of a state: what was said, and from what each family was solved (its members, its regions, exact or not)."""
-
-    clusters: Clusters
-    messages: Messages
-    evidence: Float64
-    answer: Float64
-    unsolved: Int32
-    families: tuple[tuple[Int32, tuple[LocalNetwork, ...], bool], ...]
 
 
 class Propagation(Protocol):
@@ -110,7 +87,7 @@ class BeliefState:
         self._pending: Int32 = np.zeros(0, np.int32)
         self._unsolved: Int32 = self._pending
         check_evidence(log_evidence, len(network))
-        if memory is not None and _is_of(memory, network, log_evidence):
+        if memory is not None and is_of(memory, network, log_evidence):
             self._recall(memory, network, log_evidence)
         else:
             self._restart(network, log_evidence)
@@ -122,7 +99,7 @@ class BeliefState:
             (family.members, tuple(LocalNetwork(*(getattr(region, part) for part in LocalNetwork._fields)) for region in family.regions), family.exact)
             for family in self._families.values()
         )
-        clusters, messages = Clusters(*_copied(self._clusters)), Messages(*_copied(self._messages))
+        clusters, messages = Clusters(*copied(self._clusters)), Messages(*copied(self._messages))
         return BeliefMemory(
             clusters, messages, self._evidence.copy(), self._answer.copy(), np.union1d(self._unsolved, self._pending).astype(np.int32), families
         )
@@ -193,7 +170,7 @@ class BeliefState:
 
     def network(self) -> CausalNetwork:
         """The network as it stands, an entity for each cluster."""
-        return _network_of(self._clusters, self._feedback)
+        return network_behind(self._clusters, self._feedback)
 
     def follow(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
         """Makes this the state of another network under other evidence, keeping what still holds.
@@ -271,8 +248,8 @@ class BeliefState:
         self._unsolved = np.arange(self._clusters.first_in.size, dtype=np.int32)
 
     def _recall(self, memory: BeliefMemory, network: CausalNetwork, log_evidence: Float64) -> None:
-        self._take(network, log_evidence, Clusters(*_copied(memory.clusters)))
-        self._messages = Messages(*_copied(memory.messages))
+        self._take(network, log_evidence, Clusters(*copied(memory.clusters)))
+        self._messages = Messages(*copied(memory.messages))
         self._answer[:] = memory.answer
         self._unsolved = memory.unsolved
         for number, (members, networks, exact) in enumerate(memory.families):
@@ -435,25 +412,6 @@ class BeliefState:
         members, start = split_core(self._clusters, self._messages, core, coarser, self._stamp, self._now, self._answer)
         pieces = [self._solve_core(members[first:last], coarser)[0] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
         return [region for piece in pieces for region in piece], False
-
-
-def _network_of(clusters: Clusters, feedback: FeedbackLinks) -> CausalNetwork:
-    cause, effect, strength = links_of(clusters)
-    return network_of(clusters.leak, cause, effect, strength, clusters.cluster, np.zeros(clusters.leak.size, np.bool_), feedback)
-
-
-def _is_of(memory: BeliefMemory, network: CausalNetwork, log_evidence: Float64) -> bool:
-    """Whether a copy is of a network under some evidence."""
-    try:
-        known = _network_of(memory.clusters, network.feedback)
-    except (InvalidNetworkError, IndexError, ValueError):
-        return False
-    same = all(np.array_equal(getattr(known, part), getattr(network, part)) for part in ("leak", "parent_ptr", "parent", "strength"))
-    return same and np.array_equal(memory.evidence, log_evidence)
-
-
-def _copied(arrays: Clusters | Messages) -> list[NDArray[Any]]:
-    return [array.copy() for array in arrays]
 
 
 def _same_links(one: FeedbackLinks, other: FeedbackLinks) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.saved_state import Arrays
-from reasoning.belief import BeliefMemory, LocalNetwork
+from reasoning.belief_memory import BeliefMemory, LocalNetwork
 from reasoning.cluster_propagation import Messages
 from reasoning.clusters import Clusters
 from schema.batches import Int64

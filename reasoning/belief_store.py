@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.saved_state import Arrays, SavedStateError, json_array, json_of
-from reasoning.belief import BeliefMemory
 from reasoning.belief_arrays import state_arrays, state_of
+from reasoning.belief_memory import BeliefMemory
 from reasoning.evidence.state import EvidenceMemory
 from reasoning.evidence.streams import CAPACITY, StreamArrays, StreamsState
 from reasoning.incidents import TrackerState

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief import BeliefMemory, BeliefSettings, BeliefState
+from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief_memory import BeliefMemory
 from reasoning.belief_store import Belief
 from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
