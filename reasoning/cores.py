@@ -10,7 +10,7 @@ import numpy as np
 
 from reasoning.cluster_propagation import STRONGEST, Messages
 from reasoning.clusters import Clusters
-from reasoning.native import compiled
+from reasoning.native import compiled, inlined
 from schema.batches import Float64, Int32, Int64
 
 UNHEARD = 0.1  # how much less a pair counts whose effects tell nothing: it only ties causes together in predictions
@@ -20,7 +20,6 @@ UNCUT = 0.0  # the threshold at which a pair stays wherever an effect says anyth
 STAMPS = 3  # of a search: `now`, known to be in a part too large to leave uncut; now + 1, in the part being grown; now + 2, done
 
 
-@compiled
 def find_cores(
     clusters: Clusters, messages: Messages, seeds: Int32, threshold: float, most_uncut: int, stamp: Int32, now: int, answer: Float64
 ) -> tuple[Int32, Int64, Float64]:
@@ -30,6 +29,15 @@ def find_cores(
     below the threshold. stamp: Int32[c], below `now` before.
     Returns member: Int32[k], start: Int64[r + 1] and threshold: Float64[r] of r cores, their clusters in ascending order.
     """
+    member, start, used = search_cores(clusters, messages, seeds, threshold, most_uncut, stamp, now, answer)
+    return _sorted_within(member, start, clusters.first_in.size), start, used
+
+
+@compiled
+def search_cores(
+    clusters: Clusters, messages: Messages, seeds: Int32, threshold: float, most_uncut: int, stamp: Int32, now: int, answer: Float64
+) -> tuple[Int32, Int64, Float64]:
+    """As `find_cores`, the clusters of a core in the order in which they were reached."""
     member = np.empty(clusters.first_in.size, np.int32)
     start, used = [0], [0.0]
     filled = 0
@@ -44,16 +52,27 @@ def find_cores(
         if end == filled + 1 and not _in_doubt(clusters, messages, seed):
             _stand_alone(clusters, messages, seed, answer)
             continue
-        member[filled:end].sort()
         filled = end
         start.append(end)
         used.append(cut_below)
     return member[:filled].copy(), np.array(start), np.array(used[1:])
 
 
-@compiled
 def split_core(clusters: Clusters, messages: Messages, core: Int32, threshold: float, stamp: Int32, now: int, answer: Float64) -> tuple[Int32, Int64]:
     """What is left of a core at a higher threshold: member: Int32[k], start: Int64[r + 1]; `answer` as in `find_cores`."""
+    member, start = split_search(clusters, messages, core, threshold, stamp, now, answer)
+    return _sorted_within(member, start, clusters.first_in.size), start
+
+
+def _sorted_within(member: Int32, start: Int64, clusters: int) -> Int32:
+    """The clusters of each core in ascending order."""
+    first = np.repeat(np.arange(start.size - 1) * clusters, np.diff(start))
+    return (np.sort(first + member) - first).astype(np.int32)
+
+
+@compiled
+def split_search(clusters: Clusters, messages: Messages, core: Int32, threshold: float, stamp: Int32, now: int, answer: Float64) -> tuple[Int32, Int64]:
+    """As `split_core`, the clusters in the order in which they were reached."""
     member = np.empty(core.size, np.int32)
     start = [0]
     filled = 0
@@ -64,13 +83,12 @@ def split_core(clusters: Clusters, messages: Messages, core: Int32, threshold: f
         if end == filled + 1:
             _stand_alone(clusters, messages, seed, answer)
             continue
-        member[filled:end].sort()
         filled = end
         start.append(end)
     return member[:filled].copy(), np.array(start)
 
 
-@compiled
+@inlined
 def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, most: int, stamp: Int32, now: int, member: Int32, filled: int) -> int:
     """Writes the part that a seed belongs to into `member` from `filled` on. Returns its end, or -1 where it has over `most` variables."""
     mark = now + 1 if threshold == UNCUT else now + 2
@@ -106,26 +124,37 @@ def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, m
     return end
 
 
-@compiled
+@inlined
 def _size(clusters: Clusters, cluster: int) -> int:
     return int(clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster])
 
 
-@compiled
+@inlined
 def is_kept(clusters: Clusters, messages: Messages, pair: int, threshold: float) -> bool:
     """Whether a pair ties its clusters into one core."""
     if threshold == UNCUT:
         return bool(_told(messages, pair) > SILENT)
-    return influence(clusters, messages, pair) >= threshold
+    return _doubt(clusters, messages, pair) >= threshold and influence(clusters, messages, pair) >= threshold
 
 
-@compiled
+@inlined
+def _doubt(clusters: Clusters, messages: Messages, pair: int) -> float:
+    """The largest b(1 - b) of a pair's causes: its influence is no larger, and takes longer to find."""
+    first = clusters.member_ptr[clusters.source[pair]]
+    one = messages.belief[clusters.member[first + clusters.source_place[pair, 0]]]
+    if clusters.source_place[pair, 1] < 0:
+        return float(one * (1.0 - one))
+    two = messages.belief[clusters.member[first + clusters.source_place[pair, 1]]]
+    return float(max(one * (1.0 - one), two * (1.0 - two)))
+
+
+@inlined
 def _told(messages: Messages, pair: int) -> float:
     said = messages.log_lambda[pair]
     return float(max(abs(said[1]), abs(said[2]), abs(said[3])))
 
 
-@compiled
+@inlined
 def influence(clusters: Clusters, messages: Messages, pair: int) -> float:
     """How far a pair can move the belief in one of its causes or, through it, in its effects' other causes: 0..1."""
     told = np.tanh(_told(messages, pair) / 2.0)
@@ -144,7 +173,7 @@ def influence(clusters: Clusters, messages: Messages, pair: int) -> float:
     return most
 
 
-@compiled
+@inlined
 def _in_doubt(clusters: Clusters, messages: Messages, cluster: int) -> bool:
     for at in range(clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1]):
         belief, evidence = messages.belief[clusters.member[at]], messages.log_evidence[clusters.member[at]]
@@ -153,13 +182,12 @@ def _in_doubt(clusters: Clusters, messages: Messages, cluster: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _stand_alone(clusters: Clusters, messages: Messages, cluster: int, answer: Float64) -> None:
     for at in range(clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1]):
         answer[clusters.member[at]] = messages.belief[clusters.member[at]]
 
 
-@compiled
 def local_network(
     clusters: Clusters, messages: Messages, log_evidence: Float64, core: Int32, threshold: float, inside: Int32, kept: Float64
 ) -> tuple[Int64, Float64, Float64, Int32, Int32, Float64, bool]:
@@ -168,19 +196,43 @@ def local_network(
 
     inside: Int32[n], -1 everywhere, and kept: Float64[g, 4], 0 everywhere: room to work, handed back as it came.
     """
-    variables = _variables_of(clusters, core)
+    variables, room = variables_of(clusters, core)
+    variables.sort()
+    leak, evidence = clusters.leak[variables], log_evidence[variables]
+    ends, strength = np.empty((room, 2), np.int32), np.empty(room)
+    links, uncut = gather_links(clusters, messages, core, threshold, inside, kept, variables, leak, evidence, ends, strength)
+    order = np.lexsort((ends[:links, 0], ends[:links, 1]))
+    return variables, leak, evidence, ends[order, 0], ends[order, 1], strength[order], uncut
+
+
+@inlined
+def gather_links(
+    clusters: Clusters,
+    messages: Messages,
+    core: Int32,
+    threshold: float,
+    inside: Int32,
+    kept: Float64,
+    variables: Int64,
+    leak: Float64,
+    evidence: Float64,
+    ends: Int32,
+    strength: Float64,
+) -> tuple[int, bool]:
+    """Writes a core's links to `ends`, cause and effect of each, and `strength`; the rest is heard in `leak` and `evidence`.
+
+    Returns how many there are, and whether nothing that speaks was cut.
+    """
     for at in range(variables.size):
         inside[variables[at]] = at
-    leak, evidence = clusters.leak[variables], log_evidence[variables]
-    links = [(0, 0, 0.0)]
-    uncut = True
+    links, uncut = 0, True
     for cluster in core:
-        _own_links(clusters, cluster, inside, links)
+        links = _own_links(clusters, cluster, inside, ends, strength, links)
         pair = clusters.first_in[cluster]
         while pair >= 0:
             near = inside[clusters.member[clusters.member_ptr[clusters.source[pair]]]] >= 0
             if near and (threshold == UNCUT or is_kept(clusters, messages, pair, threshold)):
-                _links_of(clusters, pair, inside, links)
+                links = _links_of(clusters, pair, inside, ends, strength, links)
                 for state in range(1, 4):
                     kept[clusters.group[pair], state] += messages.log_lambda[pair, state]
             else:
@@ -189,32 +241,35 @@ def local_network(
             pair = clusters.next_in[pair]
     for cluster in core:
         uncut &= not _hear_effects(clusters, messages, cluster, inside, kept, evidence)
-    inside[variables] = -1
-    cause = np.array([link[0] for link in links[1:]], np.int32)
-    effect = np.array([link[1] for link in links[1:]], np.int32)
-    strength = np.array([link[2] for link in links[1:]], np.float64)
-    order = np.argsort(effect * np.int64(variables.size) + cause)
-    return variables, leak, evidence, cause[order], effect[order], strength[order], uncut
+    for at in range(variables.size):
+        inside[variables[at]] = -1
+    return links, uncut
 
 
-@compiled
-def _own_links(clusters: Clusters, cluster: int, inside: Int32, links: list[tuple[int, int, float]]) -> None:
+@inlined
+def _own_links(clusters: Clusters, cluster: int, inside: Int32, ends: Int32, strength: Float64, links: int) -> int:
     first = clusters.member_ptr[cluster]
     for link in range(clusters.own_ptr[cluster], clusters.own_ptr[cluster + 1]):
-        cause, effect = clusters.member[first + clusters.own_cause[link]], clusters.member[first + clusters.own_effect[link]]
-        links.append((int(inside[cause]), int(inside[effect]), clusters.own_strength[link]))
+        ends[links, 0] = inside[clusters.member[first + clusters.own_cause[link]]]
+        ends[links, 1] = inside[clusters.member[first + clusters.own_effect[link]]]
+        strength[links] = clusters.own_strength[link]
+        links += 1
+    return links
 
 
-@compiled
-def _links_of(clusters: Clusters, pair: int, inside: Int32, links: list[tuple[int, int, float]]) -> None:
+@inlined
+def _links_of(clusters: Clusters, pair: int, inside: Int32, ends: Int32, strength: Float64, links: int) -> int:
     for i in range(2):
         for j in range(2):
             if clusters.strength[pair, 2 * i + j] > 0.0:
-                cause = clusters.member[clusters.member_ptr[clusters.source[pair]] + clusters.source_place[pair, i]]
-                links.append((int(inside[cause]), int(inside[effect_of(clusters, pair, j)]), clusters.strength[pair, 2 * i + j]))
+                ends[links, 0] = inside[clusters.member[clusters.member_ptr[clusters.source[pair]] + clusters.source_place[pair, i]]]
+                ends[links, 1] = inside[effect_of(clusters, pair, j)]
+                strength[links] = clusters.strength[pair, 2 * i + j]
+                links += 1
+    return links
 
 
-@compiled
+@inlined
 def _hear_causes(clusters: Clusters, messages: Messages, pair: int, inside: Int32, leak: Float64) -> None:
     for j in range(2):
         if clusters.effect_rank[pair, j] >= 0:
@@ -222,7 +277,7 @@ def _hear_causes(clusters: Clusters, messages: Messages, pair: int, inside: Int3
             leak[x] = 1.0 - (1.0 - leak[x]) * np.exp(messages.log_phi[pair, 1 << j])
 
 
-@compiled
+@inlined
 def effect_of(clusters: Clusters, pair: int, j: int) -> int:
     """The variable that is a pair's effect j."""
     cluster = clusters.effect[pair]
@@ -230,21 +285,26 @@ def effect_of(clusters: Clusters, pair: int, j: int) -> int:
 
 
 @compiled
-def _variables_of(clusters: Clusters, core: Int32) -> Int64:
-    count = 0
+def variables_of(clusters: Clusters, core: Int32) -> tuple[Int64, int]:
+    """The variables of a core, and no fewer links than there are in it."""
+    count = links = 0
     for cluster in core:
         count += clusters.member_ptr[cluster + 1] - clusters.member_ptr[cluster]
+        links += clusters.own_ptr[cluster + 1] - clusters.own_ptr[cluster]
+        pair = clusters.first_in[cluster]
+        while pair >= 0:
+            links += 4
+            pair = clusters.next_in[pair]
     variables = np.empty(count, np.int64)
     count = 0
     for cluster in core:
         for at in range(clusters.member_ptr[cluster], clusters.member_ptr[cluster + 1]):
             variables[count] = clusters.member[at]
             count += 1
-    variables.sort()
-    return variables
+    return variables, links
 
 
-@compiled
+@inlined
 def _hear_effects(clusters: Clusters, messages: Messages, cluster: int, inside: Int32, kept: Float64, evidence: Float64) -> bool:
     """Adds what cut pairs answer a cluster to its evidence, each cause's share at the other's belief; whether there was anything."""
     first, anything = clusters.member_ptr[cluster], False
