@@ -8,32 +8,34 @@ from typing import Any
 
 from graph import neo4j_statements as cypher
 from graph.neo4j_rows import change_of, entity_interval_of, entity_of, milliseconds, relation_interval_of, relation_of
-from graph.neo4j_writes import Transaction, rows_of, values_of
+from graph.neo4j_writes import Transaction, listed, rows_of
 from graph.records import EntityInterval, RelationInterval
 from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
 from graph.walks import difference, instant_of
 from schema.identity import EntityRef
 
 FOREVER = 2**62
+PAGE = 2_000
+HIGHEST = "\U0010ffff"  # no identity comes after it
 
 
 async def get(transaction: Transaction, ref: EntityRef, at: int | None) -> Entity | None:
     """GraphStore.get."""
-    rows = await values_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
+    rows = await listed(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
     return entity_of(rows[0]) if rows else None
 
 
 async def find(transaction: Transaction, kind: str | None, text: str, limit: int, after: EntityRef | None) -> Sequence[Entity]:
     """GraphStore.find."""
     sought = {"start": f"{kind}:" if kind else "", "text": text.lower(), "after": str(after) if after else "", "limit": limit}
-    return [entity_of(row) for row in await values_of(transaction, cypher.FIND, **sought)]
+    return [entity_of(row) for row in sorted(await listed(transaction, cypher.FIND, **sought))]
 
 
 async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
     """GraphStore.neighbours."""
     ids = await _reached(transaction, str(ref), depth, at)
-    entities = await values_of(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
-    relations = await values_of(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
+    entities = await listed(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
+    relations = await listed(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
     return _snapshot(entities, relations, at)
 
 
@@ -41,9 +43,9 @@ async def onward(transaction: Transaction, source: EntityRef, longest: int) -> l
     """The relations that directed paths of up to `longest` steps from `source` can take."""
     found, seen, frontier = list[RelationKey](), {str(source)}, [str(source)]
     for _ in range(longest):
-        rows = await rows_of(transaction, cypher.RELATIONS_ONWARD, ids=frontier)
-        found += [RelationKey(EntityRef.parse(row["source"]), row["kind"], EntityRef.parse(row["target"])) for row in rows]
-        frontier = sorted({row["target"] for row in rows} - seen)
+        rows = await listed(transaction, cypher.RELATIONS_ONWARD, ids=frontier)
+        found += [RelationKey(EntityRef.parse(source), kind, EntityRef.parse(target)) for source, kind, target in rows]
+        frontier = sorted({row[2] for row in rows} - seen)
         seen.update(frontier)
         if not frontier:
             break
@@ -52,8 +54,14 @@ async def onward(transaction: Transaction, source: EntityRef, longest: int) -> l
 
 async def snapshot(transaction: Transaction, at: int | None) -> Snapshot:
     """GraphStore.snapshot."""
-    entities = await values_of(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **_then(at))
-    return _snapshot(entities, await values_of(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **_then(at)), at)
+    entities, relations, after = list[Any](), list[Any](), ""
+    while after != HIGHEST:
+        end = (await rows_of(transaction, cypher.PAGE_END, after=after, limit=PAGE))[0]
+        page = {"after": after, "last": end["last"] if end["number"] == PAGE else HIGHEST, **_then(at)}
+        entities += await listed(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **page)
+        relations += await listed(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **page)
+        after = page["last"]
+    return _snapshot(entities, relations, at)
 
 
 async def diff(transaction: Transaction, before: int, after: int) -> Difference:
@@ -70,13 +78,13 @@ async def changes(transaction: Transaction, since: int, until: int | None, limit
 
 async def entity_intervals(transaction: Transaction, ids: Sequence[str]) -> list[EntityInterval]:
     """All intervals of these entities, in order of identity and time."""
-    found = [entity_interval_of(row) for row in await values_of(transaction, cypher.ENTITY_INTERVALS, ids=ids)]
+    found = [entity_interval_of(row) for row in await listed(transaction, cypher.ENTITY_INTERVALS, ids=ids)]
     return sorted(found, key=lambda each: (str(each.entity.ref), each.opened, math.inf if each.closed is None else each.closed))
 
 
 async def relation_intervals(transaction: Transaction, ids: Sequence[str]) -> list[RelationInterval]:
     """All intervals of the relations from these entities, in order of their texts and time."""
-    rows = await values_of(transaction, cypher.RELATION_INTERVALS, ids=ids)
+    rows = await listed(transaction, cypher.RELATION_INTERVALS, ids=ids)
     rows.sort(key=lambda row: (row[0], row[1], row[2], row[11], math.inf if row[12] is None else row[12]))
     return [relation_interval_of(row) for row in rows]
 
@@ -86,11 +94,11 @@ async def _reached(transaction: Transaction, ref: str, depth: int, at: int | Non
     seen, frontier = set[str](), {ref}
     for remaining in range(depth, -1, -1):
         if at is not None or not seen:  # the relations of the present have their ends
-            frontier = {row["id"] for row in await rows_of(transaction, _at(cypher.THERE, cypher.THERE_THEN, at), ids=list(frontier), **_then(at))}
+            frontier = set(await listed(transaction, _at(cypher.THERE, cypher.THERE_THEN, at), ids=list(frontier), **_then(at)))
         seen |= frontier
         if not remaining or not frontier:
             break
-        frontier = {row["id"] for row in await rows_of(transaction, _at(cypher.STEP, cypher.STEP_THEN, at), ids=list(frontier), **_then(at))} - seen
+        frontier = set(await listed(transaction, _at(cypher.STEP, cypher.STEP_THEN, at), ids=list(frontier), **_then(at))) - seen
     return list(seen)
 
 

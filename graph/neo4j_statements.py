@@ -295,62 +295,68 @@ RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.k
 ORDER BY at, event, entity, source, kind, target LIMIT $limit
 """
 
-# Columns, in the order of neo4j_rows.entity_of and relation_of: the driver reads a list several times as fast as properties by name.
-_ENTITY = ", ".join(f"{{0}}.{name} AS {name}" for name in ("id", "attributes", "sources", "first_seen", "last_seen", "opened", "closed", "told"))
+
+def _listed(*parts: str) -> str:
+    """One record that lists the rows of all parts: the driver's work is by the record."""
+    return f"CALL () {{ {' UNION ALL '.join(parts)} }} RETURN collect(row) AS rows"
+
+
+# Columns, in the order of neo4j_rows.entity_of and relation_of.
+_ENTITY = "[" + ", ".join(f"{{0}}.{name}" for name in ("id", "attributes", "sources", "first_seen", "last_seen", "opened", "closed", "told")) + "] AS row"
 _PROPERTIES = ("sources", "confidence", "first_seen", "last_seen", "requests", "errors", "duration_seconds", "window_seconds", "opened", "closed")
-_RELATION = "a.id AS source, r.kind AS kind, b.id AS target, " + ", ".join(f"r.{name} AS {name}" for name in _PROPERTIES)
-_PAST_RELATION = ", ".join(f"past.{name} AS {name}" for name in ("source", "kind", "target", *_PROPERTIES))
-_HELD = "{0}.opened <= $at AND {0}.closed > $at"
+_RELATION = "[a.id, r.kind, b.id, " + ", ".join(f"r.{name}" for name in _PROPERTIES) + "] AS row"
+_PAST_RELATION = "[" + ", ".join(f"past.{name}" for name in ("source", "kind", "target", *_PROPERTIES)) + "] AS row"
+_HELD = "past.opened <= $at AND past.closed > $at"
+_PAGE = "{0} > $after AND {0} <= $last"
 
-FIND = f"""
-MATCH (e:Entity)
-WHERE e.id > $after AND e.id STARTS WITH $start AND toLower(e.id) CONTAINS $text
-RETURN {_ENTITY.format("e")} ORDER BY id LIMIT $limit
-"""
 
-ENTITIES = f"MATCH (e:Entity) RETURN {_ENTITY.format('e')}"
-ENTITIES_THEN = f"""
-MATCH (e:Entity) WHERE e.opened <= $at RETURN {_ENTITY.format("e")}
-UNION ALL
-MATCH (past:EntityVersion) WHERE {_HELD.format("past")} RETURN {_ENTITY.format("past")}
-"""
-ENTITIES_AMONG = f"MATCH (e:Entity) WHERE e.id IN $ids RETURN {_ENTITY.format('e')}"
-ENTITIES_AMONG_THEN = f"""
-MATCH (e:Entity) WHERE e.id IN $ids AND e.opened <= $at RETURN {_ENTITY.format("e")}
-UNION ALL
-MATCH (past:EntityVersion) WHERE past.id IN $ids AND {_HELD.format("past")} RETURN {_ENTITY.format("past")}
-"""
+def _entities(where: str) -> str:
+    return f"MATCH (e:Entity) WHERE {where.format('e.id')} RETURN {_ENTITY.format('e')}"
 
-RELATIONS = f"MATCH (a:Entity)-[r]->(b:Entity) RETURN {_RELATION}"
-RELATIONS_THEN = f"""
-MATCH (a:Entity)-[r]->(b:Entity) WHERE r.opened <= $at RETURN {_RELATION}
-UNION ALL
-MATCH (past:RelationVersion) WHERE {_HELD.format("past")} RETURN {_PAST_RELATION}
-"""
-RELATIONS_AMONG = f"MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids AND b.id IN $ids RETURN {_RELATION}"
-RELATIONS_AMONG_THEN = f"""
-MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids AND b.id IN $ids AND r.opened <= $at RETURN {_RELATION}
-UNION ALL
-MATCH (past:RelationVersion) WHERE past.source IN $ids AND past.target IN $ids AND {_HELD.format("past")} RETURN {_PAST_RELATION}
-"""
-RELATIONS_ONWARD = "MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN a.id AS source, r.kind AS kind, b.id AS target"
+
+def _past_entities(where: str) -> str:
+    return f"MATCH (past:EntityVersion) WHERE {where.format('past.id')} RETURN {_ENTITY.format('past')}"
+
+
+def _relations(where: str) -> str:
+    # From their sources: few relations leave a thing, and many may come to a hub.
+    return f"MATCH (a:Entity)-[r]->(b:Entity) USING INDEX a:Entity(id) WHERE {where.format('a.id', 'b.id')} RETURN {_RELATION}"
+
+
+def _past_relations(where: str) -> str:
+    return f"MATCH (past:RelationVersion) WHERE {where.format('past.source', 'past.target')} RETURN {_PAST_RELATION}"
+
+
+FIND = _listed(
+    f"""MATCH (e:Entity) WHERE e.id > $after AND e.id STARTS WITH $start AND toLower(e.id) CONTAINS $text
+        WITH e ORDER BY e.id LIMIT $limit RETURN {_ENTITY.format("e")}"""
+)
+
+# A snapshot is read in pages of identities, `$after` exclusive to `$last` inclusive.
+PAGE_END = "MATCH (e:Entity) WHERE e.id > $after WITH e.id AS id ORDER BY id LIMIT $limit RETURN max(id) AS last, count(*) AS number"
+ENTITIES = _listed(_entities(_PAGE))
+ENTITIES_THEN = _listed(_entities(f"{_PAGE} AND e.opened <= $at"), _past_entities(f"{_PAGE} AND {_HELD}"))
+RELATIONS = _listed(_relations(_PAGE))
+RELATIONS_THEN = _listed(_relations(f"{_PAGE} AND r.opened <= $at"), _past_relations(f"{_PAGE} AND {_HELD}"))
+
+ENTITIES_AMONG = _listed(_entities("{0} IN $ids"))
+ENTITIES_AMONG_THEN = _listed(_entities("{0} IN $ids AND e.opened <= $at"), _past_entities(f"{{0}} IN $ids AND {_HELD}"))
+RELATIONS_AMONG = _listed(_relations("{0} IN $ids AND {1} IN $ids"))
+RELATIONS_AMONG_THEN = _listed(_relations("{0} IN $ids AND {1} IN $ids AND r.opened <= $at"), _past_relations(f"{{0}} IN $ids AND {{1}} IN $ids AND {_HELD}"))
+RELATIONS_ONWARD = _listed("MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN [a.id, r.kind, b.id] AS row")
 
 # One step of a walk, and which of those it came to were there.
-STEP = "MATCH (e:Entity)--(other:Entity) WHERE e.id IN $ids RETURN DISTINCT other.id AS id"
-STEP_THEN = f"""
-MATCH (e:Entity)-[r]-(other:Entity) WHERE e.id IN $ids AND r.opened <= $at RETURN other.id AS id
-UNION
-MATCH (past:RelationVersion) WHERE past.source IN $ids AND {_HELD.format("past")} RETURN past.target AS id
-UNION
-MATCH (past:RelationVersion) WHERE past.target IN $ids AND {_HELD.format("past")} RETURN past.source AS id
-"""
-THERE = "MATCH (e:Entity) WHERE e.id IN $ids RETURN e.id AS id"
-THERE_THEN = f"""
-MATCH (e:Entity) WHERE e.id IN $ids AND e.opened <= $at RETURN e.id AS id
-UNION
-MATCH (past:EntityVersion) WHERE past.id IN $ids AND {_HELD.format("past")} RETURN past.id AS id
-"""
-
+STEP = _listed("MATCH (e:Entity)--(other:Entity) WHERE e.id IN $ids RETURN DISTINCT other.id AS row")
+STEP_THEN = _listed(
+    "MATCH (e:Entity)-[r]-(other:Entity) WHERE e.id IN $ids AND r.opened <= $at RETURN DISTINCT other.id AS row",
+    f"MATCH (past:RelationVersion) WHERE past.source IN $ids AND {_HELD} RETURN DISTINCT past.target AS row",
+    f"MATCH (past:RelationVersion) WHERE past.target IN $ids AND {_HELD} RETURN DISTINCT past.source AS row",
+)
+THERE = _listed("MATCH (e:Entity) WHERE e.id IN $ids RETURN e.id AS row")
+THERE_THEN = _listed(
+    "MATCH (e:Entity) WHERE e.id IN $ids AND e.opened <= $at RETURN e.id AS row",
+    f"MATCH (past:EntityVersion) WHERE past.id IN $ids AND {_HELD} RETURN past.id AS row",
+)
 
 # Every identity that has an interval, or a relation that had one, page by page.
 PAGE = """
@@ -363,16 +369,8 @@ CALL () {
 }
 RETURN id ORDER BY id LIMIT $limit
 """
-ENTITY_INTERVALS = f"""
-MATCH (e:Entity) WHERE e.id IN $ids RETURN {_ENTITY.format("e")}
-UNION ALL
-MATCH (past:EntityVersion) WHERE past.id IN $ids RETURN {_ENTITY.format("past")}
-"""
-RELATION_INTERVALS = f"""
-MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN {_RELATION}
-UNION ALL
-MATCH (past:RelationVersion) WHERE past.source IN $ids RETURN {_PAST_RELATION}
-"""
+ENTITY_INTERVALS = _listed(_entities("{0} IN $ids"), _past_entities("{0} IN $ids"))
+RELATION_INTERVALS = _listed(_relations("{0} IN $ids"), _past_relations("{0} IN $ids"))
 INCIDENTS_AFTER = "MATCH (i:Incident) WHERE i.id > $after RETURN properties(i) AS properties ORDER BY i.id LIMIT $limit"
 STATES = "MATCH (s:SavedState) RETURN s.name AS name ORDER BY name"
 

@@ -26,7 +26,6 @@ from schema.identity import EntityRef
 from schema.verdicts import Incident, IncidentState
 
 Result = TypeVar("Result")
-PAGE = 2_000
 CONNECT_SECONDS = 5.0
 ACQUIRE_SECONDS = 10.0
 RETRY_SECONDS = 5.0  # the pipeline waits that long for a store that is away, each window
@@ -104,14 +103,14 @@ class Neo4jGraphStore:
         kinds: tuple[Callable[..., Awaitable[Sequence[Record]]], ...] = (reads.entity_intervals, reads.relation_intervals)
         for intervals in kinds:
             after = ""
-            while ids := [row["id"] for row in await self._read("records", _asking(cypher.PAGE, after=after, limit=PAGE))]:
+            while ids := [row["id"] for row in await self._read("records", _asking(cypher.PAGE, after=after, limit=reads.PAGE))]:
                 if found := await self._read("records", partial(intervals, ids=ids)):
                     yield found
                 after = ids[-1]
         if changes := await self.changes(-1):
             yield changes
         after = ""
-        while rows := await self._read("records", _asking(cypher.INCIDENTS_AFTER, after=after, limit=PAGE)):
+        while rows := await self._read("records", _asking(cypher.INCIDENTS_AFTER, after=after, limit=reads.PAGE)):
             yield [incident_of(row["properties"]) for row in rows]
             after = rows[-1]["properties"]["id"]
         for row in await self._read("records", _asking(cypher.STATES)):

@@ -39,9 +39,11 @@ async def rows_of(transaction: Transaction, statement: str, **parameters: object
     return await (await transaction.run(statement, parameters)).data()
 
 
-async def values_of(transaction: Transaction, statement: str, **parameters: object) -> list[list[Any]]:
-    """What a statement returns, without the names of its columns."""
-    return await (await transaction.run(statement, parameters)).values()
+async def listed(transaction: Transaction, statement: str, **parameters: object) -> list[Any]:
+    """What a statement returns as one list."""
+    found = await (await transaction.run(statement, parameters)).single(strict=True)
+    rows: list[Any] = found["rows"]
+    return rows
 
 
 async def run(transaction: Transaction, statement: str, **parameters: object) -> None:
