@@ -57,10 +57,11 @@ async def snapshot(transaction: Transaction, at: int | None) -> Snapshot:
     entities, relations, after = list[Any](), list[Any](), ""
     while after != HIGHEST:
         end = (await rows_of(transaction, cypher.PAGE_END, after=after, limit=PAGE))[0]
-        page = {"after": after, "last": end["last"] if end["number"] == PAGE else HIGHEST, **_then(at)}
+        last = end["last"] if end["number"] == PAGE else HIGHEST
+        page = {"after": after, "last": last, **_then(at)}
         entities += await listed(transaction, _at(cypher.ENTITIES, cypher.ENTITIES_THEN, at), **page)
         relations += await listed(transaction, _at(cypher.RELATIONS, cypher.RELATIONS_THEN, at), **page)
-        after = page["last"]
+        after = last
     return _snapshot(entities, relations, at)
 
 
