@@ -18,13 +18,16 @@ def compiled():
             for value in vars(module).values() if isinstance(value, CPUDispatcher)}
 """
 USE = """
-from tests.reasoning import test_bad_input, test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors
+from tests.reasoning import test_bad_input, test_belief, test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors
 test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up(1.0)
 test_intervention.test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
 test_intervention.test_impact_is_what_a_cause_takes_down_whatever_is_seen_now()
 test_bad_input.test_findings_that_say_nothing_possible_keep_the_last_diagnosis(test_bad_input.IMPOSSIBLE, ())
 test_intervention.test_forces_in_both_directions_are_sampled_and_the_standard_error_covers_the_error(0)
 test_monte_carlo.test_both_worlds_are_within_four_standard_errors_of_the_sum_over_all_worlds(0)
+test_belief.test_evidence_that_rules_out_every_world_is_told_and_taken_back()
+test_belief.test_a_link_that_would_close_a_cycle_is_refused()
+test_belief.test_an_entity_too_large_to_enumerate_is_still_solved(0)
 test_constraints.test_a_ruled_out_cause_no_longer_explains_the_symptom()
 test_compile.test_of_services_that_call_in_a_ring_the_weakest_way_is_feedback()
 test_ordinal_posteriors.test_of_two_services_that_slow_each_other_either_explains_both()
