@@ -24,9 +24,11 @@ CHANGE_ORDER = "order by at, event, entity.ref, source.ref, structure_change.kin
 
 def get(database: sqlite3.Connection, ref: EntityRef, at: int | None) -> Entity | None:
     """GraphStore.get."""
-    rows = database.execute(
-        f"select {ENTITY} from name join entity_interval using (id) where ref = :ref and {_holds(at)}", {"ref": str(ref), "at": at}
-    ).fetchall()
+    parts = (
+        f"select {ENTITY} from name cross join entity_interval indexed by {index} using (id) where ref = :ref and {held}"
+        for index, held in _spans("entity_now", "entity_past", at)
+    )
+    rows = database.execute(" union all ".join(parts), {"ref": str(ref), "at": at}).fetchall()
     return entity_of(rows[0]) if rows else None
 
 
@@ -131,13 +133,15 @@ def _around(database: sqlite3.Connection, ids: set[int], at: int) -> Snapshot:
 
 def _reached(database: sqlite3.Connection, ref: EntityRef, depth: int, step: str, at: int | None) -> str:
     """The entities within `depth` steps, as a JSON list; one query a step, of the frontier alone."""
-    start = f"select id from name join entity_interval using (id) where ref = :ref and {_holds(at)}"
-    seen = {row[0] for row in database.execute(start, {"ref": str(ref), "at": at})}
+    number = database.execute("select id from name where ref = ?", (str(ref),)).fetchone()
+    there = " union all ".join(
+        f"select id from entity_interval indexed by {index} where {held} and id in {ASKED}" for index, held in _spans("entity_now", "entity_past", at)
+    )
+    seen = {row[0] for row in database.execute(there, {"ids": numbers_json(number or ()), "at": at})}
     frontier = seen
     for _ in range(depth):
         reached = {row[0] for row in database.execute(step, {"ids": numbers_json(frontier), "at": at})} - seen
         if at is not None and reached:  # relations of the present have their ends; those of the past may have come before them
-            there = f"select id from entity_interval where id in {ASKED} and {_holds(at)}"
             reached = {row[0] for row in database.execute(there, {"ids": numbers_json(reached), "at": at})}
         if not reached:
             break

@@ -172,6 +172,7 @@ class SqliteGraphStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = sole_owner(self.path.with_suffix(".lock"))
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+            checked_layout(self._database)  # before anything is written to the file of a newer Whence
             # FULL: an acknowledged commit is on disk even if the machine stops; WAL keeps that to one fsync a commit.
             self._database.execute("pragma journal_mode = wal")
             self._database.execute("pragma synchronous = full")

@@ -48,10 +48,11 @@ class Names:
     def numbered(self, database: sqlite3.Connection, refs: Sequence[EntityRef]) -> Mapping[EntityRef, int]:
         """The numbers of all of them; new ones get one."""
         numbers = self.known(database, refs)
-        fresh = [(str(ref), ref.kind) for ref in dict.fromkeys(refs) if ref not in numbers]
+        fresh = [ref for ref in dict.fromkeys(refs) if ref not in numbers]
         if fresh:
-            database.executemany("insert into name(ref, kind) values(?, ?)", fresh)
-            numbers = self.known(database, refs)
+            (last,) = database.execute("select coalesce(max(id), 0) from name").fetchone()
+            self._numbers.update((ref, last + place) for place, ref in enumerate(fresh, start=1))
+            database.executemany("insert into name values(?, ?, ?)", [(self._numbers[ref], str(ref), ref.kind) for ref in fresh])
         return numbers
 
 
@@ -102,8 +103,8 @@ def upsert_entities(database: sqlite3.Connection, names: Names, entities: Sequen
 def upsert_relations(database: sqlite3.Connection, names: Names, relations: Sequence[Relation]) -> None:
     """GraphStore.upsert_relations."""
     numbers = names.known(database, _ends(relation.key for relation in relations))
-    _check_ends(database, numbers, relations)
-    edges = [(numbers[relation.key.source], numbers[relation.key.target], relation.key.kind) for relation in relations]
+    edges = [(numbers.get(relation.key.source, NEVER), numbers.get(relation.key.target, NEVER), relation.key.kind) for relation in relations]
+    _check_ends(database, edges, relations)
     _ask(database, edges)
     present = {
         row[:3]: row[3:]
@@ -159,8 +160,10 @@ def touch(
     if found < len(entities):
         there = {row[0] for row in database.execute(f"select id {_AMONG}", (ids,))}
         missing += [ref for ref in entities if numbers.get(ref) not in there]
-    numbers = names.known(database, _ends(relations))
     edges = [(at, numbers.get(key.source), numbers.get(key.target), key.kind) for key in relations]
+    if any(source is None or target is None for _, source, target, _ in edges):
+        numbers = names.known(database, _ends(relations))
+        edges = [(at, numbers.get(key.source), numbers.get(key.target), key.kind) for key in relations]
     found = database.executemany(
         """update relation_interval indexed by relation_now set last_seen = max(last_seen, ?)
            where source = ? and target = ? and kind = ? and closed is null""",
@@ -242,14 +245,14 @@ def _ended_entities(database: sqlite3.Connection, numbers: str) -> Mapping[int, 
     )
 
 
-def _check_ends(database: sqlite3.Connection, numbers: Mapping[EntityRef, int], relations: Sequence[Relation]) -> None:
-    ends = {numbers.get(end, NEVER) for end in _ends(relation.key for relation in relations)}
+def _check_ends(database: sqlite3.Connection, edges: Sequence[Edge], relations: Sequence[Relation]) -> None:
+    ends = {edge[0] for edge in edges}.union(edge[1] for edge in edges)
     there = {row[0] for row in database.execute(f"select id {_AMONG}", (numbers_json(ends),))}
     if ends <= there:
         return
-    for relation in relations:
-        for end in (relation.key.source, relation.key.target):
-            if numbers.get(end, NEVER) not in there:
+    for (source, target, _), relation in zip(edges, relations, strict=True):
+        for number, end in ((source, relation.key.source), (target, relation.key.target)):
+            if number not in there:
                 raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
 
 
