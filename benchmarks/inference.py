@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -32,7 +34,8 @@ AT_SCALE = BeliefSettings(tolerance=1e-2, influence=1e-3)
 def run() -> Figures:
     """Accuracy on 100 nets of 150 variables, calibration on 1,500 worlds, and a million variables on one core."""
     parts: dict[str, Callable[[], Figures]] = {
-        "compiled code, and a million variables": _scale,
+        "machine code": _prepare,
+        "a million variables": _scale,
         "accuracy on 100 nets": _accuracy,
         "cycles": lambda: {"cyclic_root_error_max": cyclic_root_error_max()},
         "counterfactuals": lambda: {"counterfactual_error_max": _counterfactual_error()},
@@ -45,6 +48,12 @@ def run() -> Figures:
         figures |= measured()
     progress("done")
     return figures | {"load_average_at_end": load_average(), "cpu_seconds": round(time.process_time())}
+
+
+def _prepare() -> Figures:
+    """Compiles what is missing in another process, as an installation does: the compiler's memory is not the engine's."""
+    subprocess.run([sys.executable, "-m", "reasoning.prepare"], check=True, stdout=subprocess.DEVNULL)
+    return {}
 
 
 def _accuracy() -> Figures:
