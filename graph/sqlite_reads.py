@@ -75,7 +75,10 @@ def diff(database: sqlite3.Connection, before: int, after: int) -> Difference:
     """GraphStore.diff: only what a change tells of, and what touches it, is looked at."""
     span = (min(before, after), max(before, after))
     ids = {row[0] for row in database.execute("select distinct entity from structure_change where at > ? and at <= ?", span)}
-    then, now = (_around(database, ids, at) for at in (before, after))
+    touching = [_touching(database, ids, at) for at in (before, after)]
+    # At both instants the same entities are looked at: one that only a relation brought in has not itself appeared.
+    ends = numbers_json(ids.union(end for rows in touching for row in rows for end in row[:2]))
+    then, now = (snapshot_of_rows(_entities_among(database, ends, at), rows, at) for at, rows in zip((before, after), touching, strict=True))
     return difference(then, now)
 
 
@@ -123,12 +126,10 @@ def _batches(rows: sqlite3.Cursor, record_of: Any) -> Iterator[list[Record]]:
         yield [record_of(row) for row in batch]
 
 
-def _around(database: sqlite3.Connection, ids: set[int], at: int) -> Snapshot:
-    """These entities, the relations that touch them, and the other ends of those."""
+def _touching(database: sqlite3.Connection, ids: set[int], at: int) -> set[Any]:
+    """The relations that touch these entities."""
     touching = " union ".join(_of_ends(RELATION, end, at) for end in ("source", "target"))
-    relations = set(database.execute(touching, {"ids": numbers_json(ids), "at": at}))
-    ends = ids.union(row[0] for row in relations).union(row[1] for row in relations)
-    return snapshot_of_rows(_entities_among(database, numbers_json(ends), at), relations, at)
+    return set(database.execute(touching, {"ids": numbers_json(ids), "at": at}))
 
 
 def _reached(database: sqlite3.Connection, ref: EntityRef, depth: int, step: str, at: int | None) -> str:

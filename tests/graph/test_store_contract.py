@@ -212,6 +212,8 @@ async def test_a_difference_is_what_lies_between_two_snapshots(store: GraphStore
     await store.expire([ORDERS], [], 30 * MS)
     for before, after in ((15, 40), (40, 15), (9, 22), (22, 31), (5, 5)):
         assert await store.diff(before * MS, after * MS) == difference(await store.snapshot(before * MS), await store.snapshot(after * MS))
+    await store.upsert_relations([relation(RelationKey(CART, "calls", CHECKOUT), 35)])
+    assert (await store.diff(32 * MS, 36 * MS)).appeared == ()
     found = await store.diff(15 * MS, 26 * MS)
     assert ([each.ref for each in found.appeared], [each.key for each in found.relations_appeared]) == ([ORDERS], [QUERIES])
     assert [(old.attributes, new.attributes) for old, new in found.changed] == [({}, {"version": "2"})]
