@@ -206,7 +206,7 @@ async def test_alive_and_ready(runtime: Runtime, client: httpx.AsyncClient) -> N
     ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
     runtime.ready = False
-    runtime._writer.trouble = "the disk is full"
+    runtime._writer._trouble = "the disk is full"
     not_ready = await client.get("/readyz")
     assert not_ready.status_code == 503
     assert not_ready.json() == {"ready": False, "reasons": ["Whence is starting or stopping.", "The store takes no writes: the disk is full"]}

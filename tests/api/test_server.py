@@ -157,7 +157,7 @@ def test_a_store_that_can_not_be_opened_leaves_no_port_taken(tmp_path: Path, cap
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--store", "oracle://x"], "No store answers to 'oracle://x': use sqlite"),
+        (["--store", "oracle://x"], "No store answers to oracle://…: use sqlite"),
         (["--http", "nonsense"], "--http: 'nonsense' is no address"),
         (["--http", "no.such.host.invalid:0"], "is no address to listen on"),
         (["--config", "/nowhere.toml"], "The settings file /nowhere.toml can't be read"),
