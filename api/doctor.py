@@ -142,7 +142,12 @@ def _server(url: str, status: Status) -> Iterator[Check]:
 
 def _store(status: Status) -> Check:
     if status.store_trouble:
-        return Check("store", Health.TROUBLE, f"Takes no writes: {status.store_trouble}", "Whence goes on; changes wait in the journal of the data folder and are written, in order, when it does.")
+        return Check(
+            "store",
+            Health.TROUBLE,
+            f"Takes no writes: {status.store_trouble}",
+            "Whence goes on; changes wait in the journal of the data folder and are written, in order, when it does.",
+        )
     if status.durable_through is None:
         return Check("store", Health.WELL, "Nothing had to be written yet.")
     behind = (status.at or status.durable_through) - status.durable_through
