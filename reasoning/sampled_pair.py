@@ -17,7 +17,7 @@ from reasoning.solution import probabilities
 from schema.batches import Float64, Int32
 
 WORLDS = 4_096, 1_024, 256, 64  # as many as the work allows; standard errors of at most .008, .016, .03 and .06, twice that where forces go both ways
-MOST_SOLUTIONS, MOST_WORK = 6_000, 200_000_000  # of the region, and the cells of all these together
+MOST_SOLUTIONS, MOST_WORK = 6_000, 3_000_000  # of the region, and the cells of all these together
 NEARLY_CERTAIN = 1e-4  # p (1 - p); what is, given what is drawn already, may be drawn as if independent
 ATTEMPTS = 64  # at luck that leads to a drawn world around its cycles
 
