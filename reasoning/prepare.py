@@ -17,6 +17,7 @@ from reasoning.monte_carlo import blast_radius
 from reasoning.native import compiling
 from reasoning.network import CausalNetwork, FeedbackLinks, network_of, strongest_paths
 from reasoning.regions import PlanCache
+from reasoning.sharding.runner import ShardRunner
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
 from schema.loader import load_knowledge
@@ -43,6 +44,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     ring = np.array([0, 1], np.int32)
     yield "the causal network", lambda: (feedback_links(2, ring, ring[::-1].copy(), np.array([0.5, 0.4])), strongest_paths(network, 0))
     yield "belief propagation", lambda: _first_beliefs(network, evidence)
+    yield "shards", lambda: _first_shards(network, evidence)
     yield "exact elimination", lambda: posteriors(network, evidence)
     yield "feedback", lambda: posteriors(replace(network, feedback=_way_back()), evidence)
     yield "sampled worlds", lambda: blast_radius(network, 0, np.random.default_rng(1))
@@ -61,6 +63,13 @@ def _first_beliefs(network: CausalNetwork, evidence: Float64) -> None:
     state.connect(network.parent[:1], network.effect[:1], network.strength[:1])
     state.settle()
     state.memory()
+
+
+def _first_shards(network: CausalNetwork, evidence: Float64) -> None:
+    """Two of them, which find rest and are told something new."""
+    state = BeliefState(network, evidence, propagation=ShardRunner(2, BeliefSettings().tolerance))
+    state.follow(network, -evidence, np.arange(len(network), dtype=np.int32))
+    state.settle()
 
 
 def _first_windows() -> None:

@@ -16,8 +16,8 @@ from reasoning.regions import Region
 from reasoning.solution import probabilities
 from schema.batches import Float64, Int32
 
-WORLDS = 4_096, 1_024, 256, 64  # as many as the work allows; standard errors of at most .008, .016, .03 and .06, twice that where forces go both ways
-MOST_SOLUTIONS, MOST_WORK = 6_000, 3_000_000  # of the region, and the cells of all these together
+WORLDS = 64, 192, 768, 3_072  # batch after batch as the work allows: standard errors of at most .06, .03, .016, .008, twice that where forces go both ways
+MOST_SOLUTIONS, MOST_WORK = 4_000, 10_000_000  # of the region for all batches, and the cells of all these together: half a second
 NEARLY_CERTAIN = 1e-4  # p (1 - p); what is, given what is drawn already, may be drawn as if independent
 ATTEMPTS = 64  # at luck that leads to a drawn world around its cycles
 
@@ -38,11 +38,8 @@ def sampled_change(region: Region, below: Bool, values: Mapping[int, bool], rand
     links = _links_into(region, below)
     wanted = below.copy()
     wanted[links.cause] = True
-    for worlds in WORLDS:
-        holds = _worlds(region, wanted, worlds, random)
-        if holds is not None:
-            break
-    else:
+    holds = _worlds(region, wanted, random)
+    if holds is None:
         return None
     luck = _luck_behind(links, region.leak, below, holds, random)
     if luck is None:
@@ -81,18 +78,29 @@ def _links_into(region: Region, below: Bool) -> _Links:
     return _Links(cause[inside], effect[inside], np.concatenate((region.strength, region.feedback.strength))[inside])
 
 
-def _worlds(region: Region, wanted: Bool, count: int, random: np.random.Generator) -> Bool | None:
-    """Worlds from the posterior, bool[k, count], right where `wanted`: bool[k]; None where it takes too many solutions.
+def _worlds(region: Region, wanted: Bool, random: np.random.Generator) -> Bool | None:
+    """As many worlds from the posterior as the work allows, bool[k, w], right where `wanted`: bool[k]; None where it allows none."""
+    left = min(MOST_SOLUTIONS, MOST_WORK // region.plan.cluster_cells)
+    drawn = []
+    for count in WORLDS:
+        batch, left = _batch(region, wanted, count, left, random)
+        if batch is None:
+            break
+        drawn.append(batch)
+    return np.concatenate(drawn, axis=1) if drawn else None
+
+
+def _batch(region: Region, wanted: Bool, count: int, solutions: int, random: np.random.Generator) -> tuple[Bool | None, int]:
+    """`count` worlds, None where that takes more `solutions`, and how many of these are left.
 
     Worlds that agree so far are drawn together: one solution tells for all of them how likely the variable in most doubt is.
     """
     holds = np.zeros((region.variables.size, count), np.bool_)
     holds[region.log_evidence == np.inf] = True
-    most = min(MOST_SOLUTIONS, MOST_WORK // region.plan.cluster_cells)
     waiting = [(region.log_evidence, 0, count)]
-    for _ in range(most):
+    for used in range(solutions):
         if not waiting:
-            return holds
+            return holds, solutions - used
         evidence, first, last = waiting.pop()
         belief = probabilities(region.log_odds(evidence))
         undrawn = wanted & np.isfinite(evidence)
@@ -109,7 +117,7 @@ def _worlds(region: Region, wanted: Bool, count: int, random: np.random.Generato
                 known = evidence.copy()
                 known[chosen] = value
                 waiting.append((known, begin, end))
-    return None
+    return None, 0
 
 
 def _luck_behind(links: _Links, leak: Float64, below: Bool, holds: Bool, random: np.random.Generator) -> tuple[Bool, Bool] | None:

@@ -18,7 +18,7 @@ def compiled():
             for value in vars(module).values() if isinstance(value, CPUDispatcher)}
 """
 USE = """
-from tests.reasoning import test_bad_input, test_belief, test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors
+from tests.reasoning import test_bad_input, test_belief, test_inference, test_intervention, test_constraints, test_compile, test_monte_carlo, test_ordinal_posteriors, test_sharding
 test_inference.test_a_dense_cluster_no_table_can_hold_still_gets_an_answer_that_owns_up(1.0)
 test_intervention.test_to_mend_the_true_cause_ends_the_symptoms_it_explains_and_nothing_else()
 test_intervention.test_impact_is_what_a_cause_takes_down_whatever_is_seen_now()
@@ -31,6 +31,7 @@ test_belief.test_an_entity_too_large_to_enumerate_is_still_solved(0)
 test_constraints.test_a_ruled_out_cause_no_longer_explains_the_symptom()
 test_compile.test_of_services_that_call_in_a_ring_the_weakest_way_is_feedback()
 test_ordinal_posteriors.test_of_two_services_that_slow_each_other_either_explains_both()
+test_sharding.test_another_network_is_followed_and_what_stays_keeps_its_shard()
 """
 
 
@@ -61,6 +62,7 @@ def test_prepare_tells_what_it_does() -> None:
         "Preparing the detectors.",
         "Preparing the causal network.",
         "Preparing belief propagation.",
+        "Preparing shards.",
         "Preparing exact elimination.",
         "Preparing feedback.",
         "Preparing sampled worlds.",
