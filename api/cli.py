@@ -50,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ReaderGoneError:
         silence()
         return READER_GONE
+    except SystemExit as ended:
+        # Help is printed by click, which makes a 1 of a pipe that nobody reads.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        silence()
+        return READER_GONE
     except ImportError as broken:
         from reasoning.errors import NativeCodeError
 
@@ -83,6 +89,7 @@ def serve(
     otlp_http: Annotated[str | None, setting("otlp_http", "HOST:PORT")] = None,
     default_cluster: Annotated[str | None, setting("default_cluster", "NAME")] = None,
     knowledge: Annotated[str | None, setting("knowledge", "DIR")] = None,
+    shards: Annotated[int | None, setting("shards", "N")] = None,
     log_level: Annotated[str | None, setting("log_level", "LEVEL")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", envvar=CONFIG_VARIABLE, help="TOML file with any of these settings.")] = None,
     as_json: AsJson = False,
@@ -92,7 +99,7 @@ def serve(
 
     flags = {
         "data_dir": data_dir, "store": store, "retention_days": retention_days, "http": http, "otlp_grpc": otlp_grpc, "otlp_http": otlp_http,
-        "default_cluster": default_cluster, "knowledge": knowledge, "log_level": log_level,
+        "default_cluster": default_cluster, "knowledge": knowledge, "shards": shards, "log_level": log_level,
     }  # fmt: skip
     run_server(flags, config, as_json=as_json)
     # All is stopped and written: the interpreter's own end would take another second of a machine under load.
@@ -290,7 +297,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         from importlib.metadata import version as version_of
 
-        sys.stdout.write(f"whence {version_of('whence')}\n")
+        write_line(f"whence {version_of('whence')}".encode())
         raise typer.Exit
 
 

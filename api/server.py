@@ -32,6 +32,7 @@ from ingest.otlp.grpc_receiver import GrpcReceiver
 from ingest.otlp.http_receiver import http_receiver
 from ingest.otlp.receiving import ReceiverCounts
 from reasoning.prepare import prepare
+from reasoning.reasoner import ReasonerSettings
 from schema.knowledge import CausalKnowledge
 from schema.loader import CausalModelError, load_knowledge
 
@@ -89,7 +90,7 @@ async def serve(settings: ServeSettings, knowledge: CausalKnowledge, announce: C
 @asynccontextmanager
 async def opened(settings: ServeSettings, knowledge: CausalKnowledge) -> AsyncIterator[tuple[Doors, asyncio.Future[None]]]:
     """A running Whence: its doors, and a future that fails when one of them breaks down. Raises ListenError, StoreError."""
-    pipeline = Pipeline(knowledge, PipelineSettings(default_cluster=settings.default_cluster))
+    pipeline = Pipeline(knowledge, PipelineSettings(reasoner=ReasonerSettings(shards=settings.shards), default_cluster=settings.default_cluster))
     store = open_store(settings.store, settings.data_dir, settings.store_user, settings.store_password.get_secret_value(), settings.store_ca)
     # Where nothing survives the end anyway, no journal is needed.
     journal = None if settings.store == "memory" else Journal(settings.data_dir / "journal.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from demo.processes import DemoError, Ports, Server, Stopped, choose_ports, last
 from demo.shop import SHOP
 from demo.verdict import Verdict
 
-RIGHT, WRONG, TROUBLE = 0, 1, 2
+RIGHT, WRONG, TROUBLE, READER_GONE = 0, 1, 2, 141
 WARM_UP = 300.0
 READY_WITHIN = 180.0
 ANSWER_WITHIN = 20.0
@@ -45,8 +46,7 @@ def main(
     """
     if list_faults:
         width = max(len(each.name) for each in FAULTS)
-        for each in FAULTS:
-            sys.stdout.write(f"{each.name:<{width}}  {each.summary}\n")
+        _write("".join(f"{each.name:<{width}}  {each.summary}\n" for each in FAULTS))
         return
     if fault_named(fault) is None:
         sys.stderr.write(f"There is no fault {fault!r}: choose one of {', '.join(each.name for each in FAULTS)}.\n")
@@ -133,6 +133,16 @@ class Demonstration:
         self._console.print()
 
 
+def _write(text: str) -> None:
+    """Ends with READER_GONE where nobody reads on."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(READER_GONE) from None
+
+
 def _entry() -> str:
     cluster = next(each.cluster for each in SHOP.services if each.name == SHOP.entry)
     return f"service:{cluster}/{SHOP.namespace}/{SHOP.entry}"
@@ -154,4 +164,8 @@ def _code(verdict: Verdict) -> int:
 
 
 if __name__ == "__main__":
-    command()(prog_name="whence demo")
+    try:
+        command()(prog_name="whence demo")
+    except SystemExit as ended:
+        # Help is printed by click, which makes a 1 of a pipe that nobody reads.
+        raise SystemExit(READER_GONE if isinstance(ended.__context__, BrokenPipeError) else ended.code) from None

@@ -114,8 +114,12 @@ class Screen:
         yield from _section("Root causes", [cause_line(each) for each in diagnosis.root_causes[: min(rows // 3, 4)]], "none")
         leader = diagnosis.root_causes[0] if diagnosis.root_causes else None
         if leader is not None and leader.probability >= WORTH_TELLING:
-            strongest = sorted(leader.evidence, key=lambda each: -abs(each.weight))[: min(rows // 3, 5)]
-            yield from _section(f"Evidence on {called(leader.entity)}, {said(leader.defect)}", [evidence_line(each) for each in strongest], "none")
+            strongest = sorted(leader.evidence, key=lambda each: -abs(each.log_likelihood_ratio))[: min(rows // 3, 5)]
+            yield from _section(
+                f"Found near {called(leader.entity)}, {said(leader.defect)}: each with the log-odds that it speaks",
+                [evidence_line(each) for each in strongest],
+                "none",
+            )
 
 
 def rates(calls: tuple[Relation, ...]) -> dict[str, tuple[float, float, float]]:

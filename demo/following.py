@@ -5,15 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
-from api.client import Account, Diagnosis, Impact, Incident, Intervention, QueryRefusedError, Relation, ServerUnreachableError, WhatIf, WhenceClient
+from api.client import (
+    Account,
+    Diagnosis,
+    Impact,
+    Incident,
+    Intervention,
+    QueryRefusedError,
+    Relation,
+    RootCause,
+    ServerUnreachableError,
+    WhatIf,
+    WhenceClient,
+)
 from demo.processes import DemoError
 from demo.verdict import SECOND, Injection, Verdict, verdict_of
 
 ASK_EVERY = 0.25
 STALLED_AFTER = 90.0
 CALLS = "calls"
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +98,9 @@ class Course:
             self.look()
             diagnosed = self.scene.diagnosis.at if self.scene.diagnosis is not None and self.scene.diagnosis.at is not None else 0
             if self.scene.injection is not None:
-                verdict = verdict_of(self.scene.injection, diagnosed, self.scene.incidents, lambda at: self.client.root_causes(at=at))
+                verdict = verdict_of(self.scene.injection, diagnosed, self.scene.incidents, self._causes_at)
                 if verdict is not None:
-                    self.audience.hear(verdict, self._outlook(verdict))
+                    self.audience.hear(verdict, self._patiently(partial(self._outlook, verdict)))
                     return verdict
             if (self.scene.now, diagnosed) != moved:
                 moved_at, moved = self.clock(), (self.scene.now, diagnosed)
@@ -130,6 +144,21 @@ class Course:
         except QueryRefusedError:
             return ()  # it has not heard of the entry yet
         return tuple(each for each in relations if each.kind == CALLS)
+
+    def _causes_at(self, at: int) -> tuple[RootCause, ...]:
+        return self._patiently(lambda: self.client.root_causes(at=at))
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Asks again while the server is busy with what the estate sends."""
+        since = self.clock()
+        while True:
+            try:
+                return ask()
+            except ServerUnreachableError:
+                self.check()
+                if self.clock() - since > STALLED_AFTER:
+                    raise
+                self.sleep(ASK_EVERY)
 
     def _outlook(self, verdict: Verdict) -> Outlook:
         if not verdict.root_causes:

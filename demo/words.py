@@ -93,9 +93,10 @@ def _added_up(account: Account) -> Iterator[Text]:
 
 
 def evidence_line(evidence: Evidence) -> Text:
-    """A finding that bears on a cause."""
-    found = said(evidence.condition) if evidence.log_likelihood_ratio > 0 else f"not {said(evidence.condition)}"
-    return Text.assemble(f"  {called(evidence.entity)}: {found}", (f"  ({evidence.observed})", "dim"))
+    """A finding that bears on a cause, and how strongly it speaks for or against its own condition."""
+    speaks = evidence.log_likelihood_ratio
+    where = Text.assemble(f"  {called(evidence.entity)}: {said(evidence.condition)}", (f"  ({evidence.observed})", "dim"))
+    return Text(f"{speaks:+6.1f}", "green" if speaks > 0 else "magenta").append_text(where)
 
 
 def _effects(title: str, effects: Sequence[Effect], *, rising: bool) -> Iterator[Text]:

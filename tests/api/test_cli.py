@@ -325,7 +325,7 @@ def test_an_empty_recording_has_nothing_to_say(tmp_path: Path, capsys: pytest.Ca
     assert (captured.out, captured.err) == ("", "whence: The recording holds no telemetry: there is nothing to say of it.\n")
 
 
-@pytest.mark.parametrize("command", [["causes"], ["causes", "--json"], ["schema"]])
+@pytest.mark.parametrize("command", [["causes"], ["causes", "--json"], ["schema"], ["--help"], ["serve", "--help"], ["store", "--help"], ["--version"]])
 def test_a_reader_who_has_seen_enough_ends_a_command_quietly(command: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -191,6 +191,22 @@ def test_a_server_that_is_busy_for_a_while_is_asked_again() -> None:
     assert course(client, estate, Silent()).to_verdict().correct
 
 
+@pytest.mark.parametrize("question", ["whatIf", "explanation", "rootCauses"])
+def test_a_verdict_is_asked_for_again_when_the_server_is_busy(question: str) -> None:
+    estate, audience, busy = Estate(), Watching(), iter(range(1_000))
+    server = Server(estate)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if question in json.loads(request.content)["query"] and estate.now > INJECTED and next(busy) < 3:
+            raise httpx.ReadTimeout("busy", request=request)
+        return server.answer(request)
+
+    client = WhenceClient("http://whence.test", transport=httpx.MockTransport(answer))
+    assert course(client, estate, audience).to_verdict().correct
+    assert next(busy) > 3
+    assert len(audience.heard) == 1
+
+
 def test_a_server_that_never_answers_is_given_up() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("busy", request=request)
