@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from graph.collector import collector_paused
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.sqlite_rows import change_of, entity_of, incident_of, numbers_json, relation_of, snapshot_of_rows
 from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
@@ -45,7 +46,8 @@ def find(database: sqlite3.Connection, kind: str | None, text: str, limit: int, 
 def snapshot(database: sqlite3.Connection, at: int | None) -> Snapshot:
     """GraphStore.snapshot."""
     entities = database.execute(f"select id, {ENTITY} from entity_interval join name using (id) where {_holds(at)} order by ref", {"at": at})
-    return snapshot_of_rows(entities, database.execute(f"select {RELATION} from relation_interval where {_holds(at)}", {"at": at}), at)
+    with collector_paused():
+        return snapshot_of_rows(entities, database.execute(f"select {RELATION} from relation_interval where {_holds(at)}", {"at": at}), at)
 
 
 def neighbours(database: sqlite3.Connection, ref: EntityRef, depth: int, at: int | None) -> Snapshot:

@@ -15,18 +15,25 @@ from schema.identity import EntityRef
 from schema.verdicts import Incident
 
 
-def entity_of(row: Any) -> Entity:
-    """ref, attributes, sources, first_seen, last_seen."""
-    return Entity(EntityRef.parse(row[0]), orjson.loads(row[1]), tuple(orjson.loads(row[2])), row[3], row[4])
+Sources = dict[str, tuple[str, ...]]
 
 
-def relation_of(row: Any, source: EntityRef, target: EntityRef, sources: dict[str, tuple[str, ...]]) -> Relation:
+def entity_of(row: Any, sources: Sources | None = None) -> Entity:
+    """ref, attributes, sources, first_seen, last_seen. `sources`: those read before, by their text."""
+    return Entity(EntityRef.parse(row[0]), orjson.loads(row[1]), _sources_of(row[2], {} if sources is None else sources), row[3], row[4])
+
+
+def relation_of(row: Any, source: EntityRef, target: EntityRef, sources: Sources) -> Relation:
     """kind, sources, confidence, statistics, first_seen, last_seen. `sources`: those read before, by their text."""
-    known = sources.get(row[1])
-    if known is None:
-        known = sources[row[1]] = tuple(orjson.loads(row[1]))
     statistics = RelationStatistics(**orjson.loads(row[3])) if row[3] else None
-    return Relation(RelationKey(source, row[0], target), known, row[2], row[4], row[5], statistics)
+    return Relation(RelationKey(source, row[0], target), _sources_of(row[1], sources), row[2], row[4], row[5], statistics)
+
+
+def _sources_of(text: str, known: Sources) -> tuple[str, ...]:
+    found = known.get(text)
+    if found is None:
+        found = known[text] = tuple(orjson.loads(text))
+    return found
 
 
 def snapshot_of_rows(entity_rows: Iterable[Any], relation_rows: Iterable[Any], at: int | None) -> Snapshot:
@@ -34,10 +41,10 @@ def snapshot_of_rows(entity_rows: Iterable[Any], relation_rows: Iterable[Any], a
 
     entity_rows: number, then as `entity_of`, in ascending identity; relation_rows: numbers of source and target, then as `relation_of`, in any order.
     """
-    entities = {row[0]: entity_of(row[1:]) for row in entity_rows}
+    sources: Sources = {}
+    entities = {row[0]: entity_of(row[1:], sources) for row in entity_rows}
     rank = {number: place for place, number in enumerate(entities)}
     held = sorted((rank[row[0]], row[2], rank[row[1]], row) for row in relation_rows if row[0] in entities and row[1] in entities)
-    sources = dict[str, tuple[str, ...]]()
     relations = [relation_of(row[2:], entities[row[0]].ref, entities[row[1]].ref, sources) for *_, row in held]
     return Snapshot(instant_of(entities.values(), at), tuple(entities.values()), tuple(relations))
 

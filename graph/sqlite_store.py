@@ -19,6 +19,7 @@ from graph.sole_owner import sole_owner
 from graph.sqlite_load import load
 from graph.sqlite_rows import incident_json, incident_of
 from graph.sqlite_schema import MIGRATIONS, checked_layout, layout_of, migrate
+from graph.sqlite_touch import Rows, touch
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
@@ -42,6 +43,7 @@ class SqliteGraphStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whence-store")
         self._database: sqlite3.Connection | None = None
         self._names = writes.Names()
+        self._rows = Rows()
         self._lock: int | None = None
         self._closed = False
 
@@ -61,7 +63,7 @@ class SqliteGraphStore:
         await self._write(lambda database: writes.upsert_relations(database, self._names, relations))
 
     async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
-        return await self._write(lambda database: writes.touch(database, self._names, entities, relations, at))
+        return await self._write(lambda database: touch(database, self._names, self._rows, entities, relations, at))
 
     async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
         await self._write(lambda database: writes.expire(database, self._names, entities, relations, at))
@@ -89,7 +91,7 @@ class SqliteGraphStore:
         return await self._read(lambda database: reads.diff(database, before, after))
 
     async def compact(self, before: int, most: int) -> int:
-        return await self._write(lambda database: writes.compact(database, before, most))
+        return await self._write(lambda database: self._compact(database, before, most))
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         found: Iterator[Sequence[Record]] = await self._read(reads.records)
@@ -120,8 +122,7 @@ class SqliteGraphStore:
 
     async def vacuum(self) -> None:
         """Gives the disk back what was forgotten."""
-        await self._read(lambda database: database.execute("vacuum"))
-        await self._read(lambda database: database.execute("pragma wal_checkpoint(truncate)"))
+        await self._read(self._vacuum)
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         rows = [(incident.id, incident.state.value, incident.opened_at, incident_json(incident)) for incident in incidents]
@@ -158,6 +159,16 @@ class SqliteGraphStore:
             raise
         except sqlite3.DatabaseError as trouble:
             raise StoreUnavailableError(f"The store {self.path} does not work ({trouble}): check the disk's space and the file.") from trouble
+
+    def _compact(self, database: sqlite3.Connection, before: int, most: int) -> int:
+        if forgotten := writes.compact(database, before, most):
+            self._rows.forget()
+        return forgotten
+
+    def _vacuum(self, database: sqlite3.Connection) -> None:
+        self._rows.forget()
+        database.execute("vacuum")
+        database.execute("pragma wal_checkpoint(truncate)")
 
     def _connection(self) -> sqlite3.Connection:
         if self._database is None:
@@ -204,6 +215,7 @@ class SqliteGraphStore:
             database.execute("commit")
         except BaseException:
             self._names.forget()
+            self._rows.forget()
             # SQLite itself rolls back what a full disk stopped.
             if database.in_transaction:
                 database.execute("rollback")

@@ -19,6 +19,7 @@ RELATION_APPEARED, RELATION_EXPIRED = StructureEvent.RELATION_APPEARED.value, St
 NEW_ENTITY = "insert into entity_interval values(?, ?, ?, ?, ?, ?, ?, null)"
 NEW_RELATION = "insert into relation_interval values(?, ?, ?, ?, ?, ?, ?, ?, ?, null)"
 NEW_CHANGE = "insert into structure_change values(?, ?, ?, ?, ?, ?, ?)"
+AMONG = "from entity_interval indexed by entity_now where closed is null and id in (select value from json_each(?))"
 NEVER = -1
 Edge = tuple[int, int, str]  # source, target, kind: the order of the index
 
@@ -102,10 +103,10 @@ def upsert_entities(database: sqlite3.Connection, names: Names, entities: Sequen
 
 def upsert_relations(database: sqlite3.Connection, names: Names, relations: Sequence[Relation]) -> None:
     """GraphStore.upsert_relations."""
-    numbers = names.known(database, _ends(relation.key for relation in relations))
+    numbers = names.known(database, ends_of(relation.key for relation in relations))
     edges = [(numbers.get(relation.key.source, NEVER), numbers.get(relation.key.target, NEVER), relation.key.kind) for relation in relations]
     _check_ends(database, edges, relations)
-    _ask(database, edges)
+    ask(database, edges)
     present = {
         row[:3]: row[3:]
         for row in database.execute(
@@ -145,46 +146,11 @@ def upsert_relations(database: sqlite3.Connection, names: Names, relations: Sequ
     database.executemany(NEW_CHANGE, changes)
 
 
-def touch(
-    database: sqlite3.Connection, names: Names, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int
-) -> Sequence[EntityRef | RelationKey]:
-    """GraphStore.touch."""
-    numbers = names.known(database, entities)
-    ids = numbers_json(number for number in map(numbers.get, entities) if number is not None)
-    found = database.execute(
-        """update entity_interval indexed by entity_now set last_seen = max(last_seen, ?)
-           where closed is null and id in (select value from json_each(?))""",
-        (at, ids),
-    ).rowcount
-    missing: list[EntityRef | RelationKey] = []
-    if found < len(entities):
-        there = {row[0] for row in database.execute(f"select id {_AMONG}", (ids,))}
-        missing += [ref for ref in entities if numbers.get(ref) not in there]
-    edges = [(at, numbers.get(key.source), numbers.get(key.target), key.kind) for key in relations]
-    if any(source is None or target is None for _, source, target, _ in edges):
-        numbers = names.known(database, _ends(relations))
-        edges = [(at, numbers.get(key.source), numbers.get(key.target), key.kind) for key in relations]
-    found = database.executemany(
-        """update relation_interval indexed by relation_now set last_seen = max(last_seen, ?)
-           where source = ? and target = ? and kind = ? and closed is null""",
-        edges,
-    ).rowcount
-    if relations and found < len(relations):
-        _ask(database, [edge[1:] for edge in edges])
-        held = set(
-            database.execute(
-                "select source, target, kind from asked cross join relation_interval indexed by relation_now using (source, target, kind) where closed is null"
-            )
-        )
-        missing += [key for key, edge in zip(relations, edges, strict=True) if edge[1:] not in held]
-    return missing
-
-
 def expire(database: sqlite3.Connection, names: Names, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
     """GraphStore.expire."""
-    numbers = names.known(database, [*entities, *_ends(relations)])
+    numbers = names.known(database, [*entities, *ends_of(relations)])
     ids = numbers_json(numbers[ref] for ref in entities if ref in numbers)
-    gone = [row[0] for row in database.execute(f"select id {_AMONG} and last_seen <= ?", (ids, at))]
+    gone = [row[0] for row in database.execute(f"select id {AMONG} and last_seen <= ?", (ids, at))]
     edges: set[Edge] = set()
     for index, end in (("relation_now", "source"), ("relation_now_target", "target")):
         edges.update(
@@ -232,9 +198,6 @@ def compact(database: sqlite3.Connection, before: int, most: int) -> int:
     return len(ended)
 
 
-_AMONG = "from entity_interval indexed by entity_now where closed is null and id in (select value from json_each(?))"
-
-
 def _ended_entities(database: sqlite3.Connection, numbers: str) -> Mapping[int, int]:
     return dict(
         database.execute(
@@ -247,7 +210,7 @@ def _ended_entities(database: sqlite3.Connection, numbers: str) -> Mapping[int, 
 
 def _check_ends(database: sqlite3.Connection, edges: Sequence[Edge], relations: Sequence[Relation]) -> None:
     ends = {edge[0] for edge in edges}.union(edge[1] for edge in edges)
-    there = {row[0] for row in database.execute(f"select id {_AMONG}", (numbers_json(ends),))}
+    there = {row[0] for row in database.execute(f"select id {AMONG}", (numbers_json(ends),))}
     if ends <= there:
         return
     for (source, target, _), relation in zip(edges, relations, strict=True):
@@ -256,12 +219,13 @@ def _check_ends(database: sqlite3.Connection, edges: Sequence[Edge], relations: 
                 raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
 
 
-def _ends(keys: Iterable[RelationKey]) -> list[EntityRef]:
+def ends_of(keys: Iterable[RelationKey]) -> list[EntityRef]:
+    """Source and target of each."""
     return [end for key in keys for end in (key.source, key.target)]
 
 
-def _ask(database: sqlite3.Connection, edges: Sequence[tuple[Any, ...]]) -> None:
-    """Edges as a table to join with."""
+def ask(database: sqlite3.Connection, edges: Sequence[tuple[Any, ...]]) -> None:
+    """Edges as the table `asked`, to join with; numbered from 1 in their order."""
     database.execute("create temp table if not exists asked(source integer, target integer, kind text)")
     database.execute("delete from asked")
     database.executemany("insert into asked values(?, ?, ?)", edges)

@@ -239,3 +239,24 @@ async def test_a_hub_with_more_neighbours_than_a_statement_has_variables(tmp_pat
     await store.upsert_relations([Relation(RelationKey(ref, "part_of", hub), (), 1.0, 1, 1, None) for ref in spokes])
     assert len((await store.neighbours(spokes[0], depth=2)).relations) == len(spokes)
     await store.close()
+
+
+@pytest.mark.parametrize("forgetting", ["compact", "vacuum", "neither"])
+async def test_a_heartbeat_finds_relations_in_the_rows_they_are_in_now(tmp_path: Path, forgetting: str) -> None:
+    refs = [EntityRef("service", "c", "shop", f"s{number}") for number in range(6)]
+    keys = [RelationKey(refs[0], "calls", ref) for ref in refs[1:]]
+    store = SqliteGraphStore(tmp_path / "whence.db")
+    await store.ensure_schema()
+    await store.upsert_entities([Entity(ref, {}, ("t",), 1, 1) for ref in refs])
+    await store.upsert_relations([Relation(key, ("t",), 1.0, 1, 1, None) for key in keys])
+    assert await store.touch(refs, keys, 2) == []
+    await store.expire([], keys[:1] + keys[3:], 3)
+    if forgetting != "neither":
+        await store.compact(4, 99)
+    if forgetting == "vacuum":
+        await store.vacuum()
+    await store.upsert_relations([Relation(keys[4], ("t",), 1.0, 5, 5, None)])
+    assert await store.touch(refs[:1], keys, 6) == [keys[0], keys[3]]
+    held = await store.snapshot()
+    await store.close()
+    assert {relation.key: relation.last_seen for relation in held.relations} == dict.fromkeys([keys[1], keys[2], keys[4]], 6)
