@@ -356,6 +356,7 @@ class Status:
     ready: bool
     durable_through: Instant | None
     store_trouble: str
+    unsettled: int
     dropped: tuple[Drop, ...]
 
 

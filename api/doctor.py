@@ -138,6 +138,13 @@ def _server(url: str, status: Status) -> Iterator[Check]:
     yield Check("incidents", Health.WELL, f"{status.open_incidents} open." if status.open_incidents else "None open.")
     yield Check("knowledge", Health.WELL, f"Version {status.knowledge}.")
     yield _store(status)
+    if status.unsettled:
+        yield Check(
+            "belief",
+            Health.WARNING,
+            f"{status.unsettled} clusters of conditions found no rest: what is believed there may depend on the way to it.",
+            "Symptoms contradict each other: take verdicts near them with care.",
+        )
 
 
 def _store(status: Status) -> Check:

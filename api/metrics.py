@@ -46,6 +46,7 @@ class RuntimeCollector(Collector):
         yield _gauge("whence_entities", "Entities of the live graph.", status.entities)
         yield _gauge("whence_relations", "Relations of the live graph.", status.relations)
         yield _gauge("whence_open_incidents", "Incidents that are open.", status.open_incidents)
+        yield _gauge("whence_unsettled_clusters", "Clusters of conditions whose belief found no rest in the last window.", status.unsettled)
         yield self._root_causes()
         yield _counter("whence_windows_closed", "Windows of event time that were concluded.", [((), runtime.windows_closed)])
         yield _counter("whence_dropped", "Telemetry that was not used, by reason.", _labelled(status.dropped), "reason")

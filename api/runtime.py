@@ -48,6 +48,7 @@ class Status:
     dropped: Mapping[str, int]
     journalled: int = 0
     compacted: int = 0
+    unsettled: int = 0
 
 
 class Runtime:
@@ -184,6 +185,7 @@ class Runtime:
             dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped, **uncorrelated},
             journalled=self._writer.journalled,
             compacted=self._writer.compacted,
+            unsettled=self.pipeline.reasoner.unsettled,
         )
 
     async def _settle(self, step: Step) -> None:

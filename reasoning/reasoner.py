@@ -79,6 +79,11 @@ class Reasoner:
         """Streams not opened, by reason."""
         return self._evidence.dropped
 
+    @property
+    def unsettled(self) -> int:
+        """How many clusters of conditions found no rest in the last window: what is believed of these may depend on the way there."""
+        return self._beliefs.unsettled if self._beliefs is not None else 0
+
     def restore(self, incidents: Sequence[Incident]) -> None:
         """Takes over open incidents at start."""
         self._tracker.restore(incidents)

@@ -22,6 +22,7 @@ def resolve_status(info: Info) -> Status:
         ready=context.runtime.ready,
         durable_through=instant(status.durable_through),
         store_trouble=status.store_trouble,
+        unsettled=status.unsettled,
         dropped=[Drop(reason=reason, count=float(count)) for reason, count in sorted(status.dropped.items())],
     )
 

@@ -24,4 +24,5 @@ class Status:
     ready: bool
     durable_through: Instant | None = strawberry.field(description="Event time up to which the store holds everything; null before the first write.")
     store_trouble: str = strawberry.field(description="Why the store takes no writes; empty when it does.")
+    unsettled: int = strawberry.field(description="Clusters of conditions whose belief found no rest in the last window, as they contradict each other.")
     dropped: list[Drop] = strawberry.field(description="By reason, since the start.")

@@ -101,6 +101,7 @@ STATUS = {
     "ready": True,
     "durableThrough": NOON,
     "storeTrouble": "",
+    "unsettled": 3,
     "dropped": [{"reason": "late", "count": 2.0}],
 }
 

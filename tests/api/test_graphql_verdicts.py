@@ -209,7 +209,7 @@ async def test_status_tells_where_whence_stands(runtime: Runtime, monkeypatch: p
     estate.believe(runtime, estate.diagnosis())
     monkeypatch.setattr(type(runtime.pipeline.assembler), "dropped", {"late": 3, "buffer_full": 1})
     answer = await ask(
-        runtime, "{ status { at version knowledge entities relations openIncidents ready durableThrough storeTrouble dropped { reason count } } }"
+        runtime, "{ status { at version knowledge entities relations openIncidents ready durableThrough storeTrouble unsettled dropped { reason count } } }"
     )
     dropped = answer["status"].pop("dropped")
     assert [drop for drop in dropped if drop["reason"] in {"late", "buffer_full"}] == [
@@ -226,4 +226,5 @@ async def test_status_tells_where_whence_stands(runtime: Runtime, monkeypatch: p
         "ready": True,
         "durableThrough": None,
         "storeTrouble": "",
+        "unsettled": 0,
     }
