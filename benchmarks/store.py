@@ -1,78 +1,60 @@
-"""The embedded store on an estate of 100,000 entities and 300,000 relations, against sqlite3 writing the same rows to the same tables."""
+"""Both stores on an estate of 100,000 entities and 300,000 relations, against their drivers alone writing and reading the same."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Figures, peak_rss_mb
+from benchmarks import store_neo4j
+from benchmarks.measure import Figures, load_average, peak_rss_mb, progress
+from benchmarks.store_estate import BATCH, SECOND, START, cpu, estate, fill, quantile, walked
+from graph import sqlite_reads as reads
 from graph.journal import Journal
 from graph.sqlite_schema import migrate
 from graph.sqlite_store import SqliteGraphStore
-from graph.topology import Entity, Relation, RelationKey
+from graph.topology import Entity, Relation
 from graph.writing import Write, apply
 from schema.identity import EntityRef
 
-ENTITIES = 100_000
-RELATIONS = 300_000
-HUBS = 250
-HUB_SHARE = 0.1
-SECOND = 1_000_000_000
-START = 1_700_000_000 * SECOND
-BATCH = 5_000
 WALKS = 300
 JOURNALLED = 200
 TABLES = ("entity_interval", "relation_interval", "structure_change", "name")
 
 
 def run() -> Figures:
-    """Loads the estate, tells it again, walks it now and in its past, restores it, and replays a journal."""
+    """Loads the estate, tells it again, walks it now and in its past, restores it, and replays a journal; SQLite, then a Neo4j of its own."""
     entities, relations = estate()
     with tempfile.TemporaryDirectory() as directory:
-        return asyncio.run(_measured(Path(directory), entities, relations))
-
-
-def estate() -> tuple[list[Entity], list[Relation]]:
-    """Services with the pods and endpoints that are theirs, on nodes, calling each other; the first HUBS services are called by a tenth of all."""
-    refs = [EntityRef(kind, f"c{i % 4}", "shop", f"{kind}{i:06}") for i, kind in ((i, _kind(i)) for i in range(ENTITIES))]
-    entities = [Entity(ref, {"service.version": "1.0"}, ("otlp.traces",), START, START) for ref in refs]
-    keys = dict[RelationKey, None]()
-    for i in range(ENTITIES):
-        keys[RelationKey(refs[i], "part_of", refs[(i // 20) * 20])] = None
-    draw = random.Random(7)
-    while len(keys) < RELATIONS:
-        caller = draw.randrange(ENTITIES)
-        hub = draw.random() < HUB_SHARE
-        callee = draw.randrange(HUBS) * 20 if hub else caller // 1000 * 1000 + draw.randrange(1000)
-        keys[RelationKey(refs[caller], "calls", refs[callee % ENTITIES])] = None
-    return entities, [Relation(key, ("otlp.traces",), 0.99, START, START, None) for key in keys]
+        figures = asyncio.run(_measured(Path(directory), entities, relations))
+    return {**figures, **store_neo4j.figures(entities, relations), "load_average": load_average()}
 
 
 async def _measured(directory: Path, entities: list[Entity], relations: list[Relation]) -> Figures:
+    progress("SQLite: load")
     store = SqliteGraphStore(directory / "whence.db")
     await store.ensure_schema()
-    ours = await _cpu(lambda: _fill(store, entities, relations))
+    ours = await cpu(lambda: fill(store, entities, relations))
     await store.close()
     size = _bytes_in(directory)
     raw = _raw_load(directory / "whence.db", directory / "raw.db")
-    await store.close()
     store = SqliteGraphStore(directory / "whence.db")
     await store.ensure_schema()
+    progress("SQLite: heartbeats, restore, difference, journal")
     refs, keys = [entity.ref for entity in entities], [relation.key for relation in relations]
-    await store.touch(refs, keys, START + SECOND)
-    heartbeat = await _cpu(lambda: store.touch(refs, keys, START + 2 * SECOND))
-    heartbeat_entities = await _cpu(lambda: store.touch(refs, [], START + 3 * SECOND))
-    present, found = await _walks(store, entities, None)
-    past, _ = await _walks(store, entities, START)
-    restore = await _cpu(store.snapshot)
-    diff = await _cpu(lambda: store.diff(START + SECOND, START + 10 * SECOND))
+    first_heartbeat = await cpu(lambda: store.touch(refs, keys, START + SECOND))
+    heartbeat = await cpu(lambda: store.touch(refs, keys, START + 2 * SECOND))
+    heartbeat_entities = await cpu(lambda: store.touch(refs, [], START + 3 * SECOND))
+    restore = await cpu(store.snapshot)
+    diff = await cpu(lambda: store.diff(START + SECOND, START + 10 * SECOND))
+    progress("SQLite: walks")
+    walks = await _walks(store, entities)
     replay = await _replay(store, directory / "journal.db", entities)
     await store.close()
     return {
@@ -82,13 +64,10 @@ async def _measured(directory: Path, entities: list[Entity], relations: list[Rel
         "sqlite_load_cpu_seconds": round(ours, 3),
         "sqlite_load_vs_raw": round(ours / raw, 2),
         "heartbeat_100k_sqlite_cpu_seconds": round(heartbeat, 3),
+        "heartbeat_100k_first_cpu_seconds": round(first_heartbeat, 3),
         "heartbeat_100k_entities_alone_cpu_seconds": round(heartbeat_entities, 3),
-        "three_hop_sqlite_p50_ms": _quantile(present, 0.5),
-        "three_hop_sqlite_p99_ms": _quantile(present, 0.99),
-        "three_hop_entities_p50": found[len(found) // 2],
-        "three_hop_entities_p99": found[int(len(found) * 0.99)],
-        "as_of_three_hop_sqlite_p50_ms": _quantile(past, 0.5),
-        "as_of_three_hop_sqlite_p99_ms": _quantile(past, 0.99),
+        **walks,
+        **await _identities_alone(directory / "whence.db", entities),
         "restore_sqlite_seconds": round(restore, 3),
         "diff_unchanged_cpu_seconds": round(diff, 4),
         "store_bytes_per_entity": size // len(entities),
@@ -97,15 +76,39 @@ async def _measured(directory: Path, entities: list[Entity], relations: list[Rel
     }
 
 
-def _kind(number: int) -> str:
-    return "service" if number % 20 == 0 else "pod" if number % 20 < 5 else "endpoint"
+async def _walks(store: SqliteGraphStore, entities: list[Entity]) -> Figures:
+    """Three hops in either direction: every entity and every relation among them, as values."""
+
+    async def whole(ref: EntityRef, at: int | None) -> int:
+        return len((await store.neighbours(ref, depth=3, at=at)).entities)
+
+    present, found = await walked(entities, WALKS, partial(whole, at=None))
+    past, _ = await walked(entities, WALKS, partial(whole, at=START))
+    return {
+        "three_hop_sqlite_p50_ms": quantile(present, 0.5),
+        "three_hop_sqlite_p99_ms": quantile(present, 0.99),
+        "three_hop_entities_p50": found[len(found) // 2],
+        "three_hop_entities_p99": found[int(len(found) * 0.99)],
+        "as_of_three_hop_sqlite_p50_ms": quantile(past, 0.5),
+        "as_of_three_hop_sqlite_p99_ms": quantile(past, 0.99),
+    }
 
 
-async def _fill(store: SqliteGraphStore, entities: list[Entity], relations: list[Relation]) -> None:
-    for start in range(0, len(entities), BATCH):
-        await store.upsert_entities(entities[start : start + BATCH])
-    for start in range(0, len(relations), BATCH):
-        await store.upsert_relations(relations[start : start + BATCH])
+async def _identities_alone(path: Path, entities: list[Entity]) -> Figures:
+    """The walk of those three hops by itself: which entities are within them, in either direction and along the dependencies."""
+    told: Figures = {}
+    with closing(sqlite3.connect(path, isolation_level=None, cached_statements=256)) as database:
+
+        async def ids(ref: EntityRef, direction: reads.Direction) -> int:
+            return len(reads.reached(database, ref, 3, direction, None))
+
+        for name, direction in (("", reads.Direction.EITHER), ("_dependencies", reads.Direction.ONWARD), ("_dependents", reads.Direction.BACK)):
+            taken, found = await walked(entities, WALKS, partial(ids, direction=direction))
+            told[f"three_hop{name}_identities_sqlite_p50_ms"] = quantile(taken, 0.5)
+            told[f"three_hop{name}_identities_sqlite_p99_ms"] = quantile(taken, 0.99)
+            told[f"three_hop{name}_identities_p50"] = found[len(found) // 2]
+            told[f"three_hop{name}_identities_p99"] = found[int(len(found) * 0.99)]
+    return told
 
 
 def _raw_load(source: Path, target: Path) -> float:
@@ -136,19 +139,6 @@ def _raw_batch(raw: sqlite3.Connection, tables: dict[str, list[Any]], begin: int
     raw.execute("commit")
 
 
-async def _walks(store: SqliteGraphStore, entities: list[Entity], at: int | None) -> tuple[list[float], list[int]]:
-    """Seconds of three hops from entities spread over the estate, and how many entities each found; both ascending."""
-    taken, found = [], []
-    gc.collect()
-    for i in range(WALKS):
-        ref = entities[(i * 331 + 7) % len(entities)].ref
-        start = time.perf_counter()
-        reached = await store.neighbours(ref, depth=3, at=at)
-        taken.append(time.perf_counter() - start)
-        found.append(len(reached.entities))
-    return sorted(taken), sorted(found)
-
-
 async def _replay(store: SqliteGraphStore, path: Path, entities: list[Entity]) -> float:
     """Changes a second from a journal to the store, 50 a write."""
     journal = Journal(path)
@@ -160,17 +150,6 @@ async def _replay(store: SqliteGraphStore, path: Path, entities: list[Entity]) -
     taken = time.perf_counter() - start
     journal.close()
     return 50 * JOURNALLED / taken
-
-
-async def _cpu(work: Callable[[], Awaitable[object]]) -> float:
-    gc.collect()
-    start = time.process_time()
-    await work()
-    return time.process_time() - start
-
-
-def _quantile(ascending: list[float], share: float) -> float:
-    return round(1000 * ascending[int(len(ascending) * share)], 3)
 
 
 def _bytes_in(directory: Path) -> int:

@@ -33,7 +33,7 @@ async def find(transaction: Transaction, kind: str | None, text: str, limit: int
 
 async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
     """GraphStore.neighbours."""
-    ids = await _reached(transaction, str(ref), depth, at)
+    ids = await reached(transaction, str(ref), depth, at)
     entities = await listed(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
     relations = await listed(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
     return _snapshot(entities, relations, at)
@@ -90,7 +90,7 @@ async def relation_intervals(transaction: Transaction, ids: Sequence[str]) -> li
     return [relation_interval_of(row) for row in rows]
 
 
-async def _reached(transaction: Transaction, ref: str, depth: int, at: int | None) -> list[str]:
+async def reached(transaction: Transaction, ref: str, depth: int, at: int | None) -> list[str]:
     """The entities within `depth` relations in either direction; one statement a step, of the frontier alone."""
     seen, frontier = set[str](), {ref}
     for remaining in range(depth, -1, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any
 
 from graph.collector import collector_paused
@@ -21,6 +22,14 @@ CHANGE = """select at, event, entity.ref, source.ref, structure_change.kind, tar
             from structure_change join name entity on entity.id = structure_change.entity
             left join name source on source.id = structure_change.source left join name target on target.id = structure_change.target"""
 CHANGE_ORDER = "order by at, event, entity.ref, source.ref, structure_change.kind, target.ref, detail"
+
+
+class Direction(Enum):
+    """Which relations of an entity a walk takes."""
+
+    EITHER = "either"
+    ONWARD = "onward"
+    BACK = "back"
 
 
 def get(database: sqlite3.Connection, ref: EntityRef, at: int | None) -> Entity | None:
@@ -52,15 +61,14 @@ def snapshot(database: sqlite3.Connection, at: int | None) -> Snapshot:
 
 def neighbours(database: sqlite3.Connection, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
     """GraphStore.neighbours."""
-    step = f"{_of_ends('target', 'source', at)} union {_of_ends('source', 'target', at)}"
-    ids = _reached(database, ref, depth, step, at)
+    ids = numbers_json(reached(database, ref, depth, Direction.EITHER, at))
     relations = database.execute(_of_ends(RELATION, "source", at, f"and +target in {ASKED}"), {"ids": ids, "at": at})
     return snapshot_of_rows(_entities_among(database, ids, at), relations, at)
 
 
 def onward(database: sqlite3.Connection, source: EntityRef, longest: int) -> list[RelationKey]:
     """The relations that directed paths of up to `longest` steps from `source` can take."""
-    ids = _reached(database, source, longest - 1, _of_ends("target", "source", None), None)
+    ids = numbers_json(reached(database, source, longest - 1, Direction.ONWARD, None))
     rows = database.execute(_of_ends("source, kind, target", "source", None), {"ids": ids}).fetchall()
     names = _names(database, {number for row in rows for number in (row[0], row[2])})
     return [RelationKey(names[source], kind, names[target]) for source, kind, target in rows]
@@ -134,8 +142,10 @@ def _touching(database: sqlite3.Connection, ids: set[int], at: int) -> set[Any]:
     return set(database.execute(touching, {"ids": numbers_json(ids), "at": at}))
 
 
-def _reached(database: sqlite3.Connection, ref: EntityRef, depth: int, step: str, at: int | None) -> str:
-    """The entities within `depth` steps, as a JSON list; one query a step, of the frontier alone."""
+def reached(database: sqlite3.Connection, ref: EntityRef, depth: int, direction: Direction, at: int | None) -> set[int]:
+    """The numbers of the entities within `depth` steps; one query a step, of the frontier alone."""
+    onward, back = _of_ends("target", "source", at), _of_ends("source", "target", at)
+    step = onward if direction is Direction.ONWARD else back if direction is Direction.BACK else f"{onward} union {back}"
     number = database.execute("select id from name where ref = ?", (str(ref),)).fetchone()
     there = " union all ".join(
         f"select id from entity_interval indexed by {index} where {held} and id in {ASKED}" for index, held in _spans("entity_now", "entity_past", at)
@@ -143,14 +153,13 @@ def _reached(database: sqlite3.Connection, ref: EntityRef, depth: int, step: str
     seen = {row[0] for row in database.execute(there, {"ids": numbers_json(number or ()), "at": at})}
     frontier = seen
     for _ in range(depth):
-        reached = {row[0] for row in database.execute(step, {"ids": numbers_json(frontier), "at": at})} - seen
-        if at is not None and reached:  # relations of the present have their ends; those of the past may have come before them
-            reached = {row[0] for row in database.execute(there, {"ids": numbers_json(reached), "at": at})}
-        if not reached:
+        frontier = {row[0] for row in database.execute(step, {"ids": numbers_json(frontier), "at": at})} - seen
+        if at is not None and frontier:  # relations of the present have their ends; those of the past may have come before them
+            frontier = {row[0] for row in database.execute(there, {"ids": numbers_json(frontier), "at": at})}
+        if not frontier:
             break
-        frontier = reached
-        seen = seen | reached
-    return numbers_json(seen)
+        seen = seen | frontier
+    return seen
 
 
 def _entities_among(database: sqlite3.Connection, ids: str, at: int | None) -> sqlite3.Cursor:

@@ -14,7 +14,6 @@ from graph.walks import instant_of
 from schema.identity import EntityRef
 from schema.verdicts import Incident
 
-
 Sources = dict[str, tuple[str, ...]]
 
 
