@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from api.heartbeats import Heartbeats
+from api.late_store import Standing
 from api.pipeline import Step
 from graph.journal import Journal
 from graph.live import LiveGraph
@@ -17,12 +18,14 @@ from graph.store import GraphStore, StoreError, StoreUnavailableError
 from graph.topology import RelationKey, StructureEvent
 from graph.writing import Write, apply
 from schema.identity import EntityRef
+from schema.verdicts import IncidentState
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 APPEARED = frozenset({StructureEvent.ENTITY_APPEARED, StructureEvent.ENTITY_CHANGED, StructureEvent.RELATION_APPEARED})
 BATCH = 5_000
+STANDING = 1_000
 Result = TypeVar("Result")
 log = logging.getLogger("whence.store")
 
@@ -72,6 +75,8 @@ class GraphWriter:
         self._compacted_at = 0
         self._dropped: Counter[str] = Counter()
         self._trouble = ""
+        self._held = False
+        self._standing: Standing | None = None
         self.durable_through = 0
         self.compacted = 0
 
@@ -92,25 +97,36 @@ class GraphWriter:
         """How many writes wait in the journal."""
         return self._journal.waiting if self._journal is not None else 0
 
+    async def hold(self, reason: str) -> None:
+        """Writes wait behind those of an earlier life until `begin`. Raises StoreError where the journal can't take them."""
+        self._held, self._trouble = True, reason
+        if self._journal is not None:
+            await self._with_journal(self._journal.open)
+
     async def begin(self) -> None:
-        """Hands the store what an earlier life left in the journal. Raises StoreError."""
-        if self._journal is None or not self._journal.exists:
-            return
+        """Hands the store what waits: what an earlier life left in the journal, and what was learnt before the store could be reached. Raises StoreError."""
+        journal = self._journal
         try:
-            await asyncio.to_thread(self._journal.open)
-            if count := self._journal.waiting:
-                log.info("Writes that waited in the journal when Whence ended are written now: %d.", count)
+            if journal is not None and journal.exists:
+                await self._with_journal(journal.open)
+                if journal.waiting:
+                    log.info("Writes that wait in the journal are written now: %d.", journal.waiting)
+                    self._standing = Standing(await self._store.incidents(IncidentState.OPEN, STANDING))
             while await self._next():
                 pass
         except BaseException:
-            await asyncio.to_thread(self._journal.close)
+            if journal is not None:
+                await self._with_journal(journal.close)
             raise
+        finally:
+            self._standing = None
+        self._held, self._trouble = False, ""
 
     async def follow(self, step: Step) -> None:
         """Writes a step. While the store does not answer at all, nobody waits for it twice."""
         self._note(step)
         self._heartbeats.note(step)
-        await self._settle()
+        await (self._spill() if self._held else self._settle())
 
     async def _settle(self) -> None:
         self._concluded.clear()
@@ -130,7 +146,8 @@ class GraphWriter:
 
     async def close(self) -> None:
         """Gives the store a last moment, then leaves what it did not take in the journal."""
-        await self._settle()
+        if not self._held:
+            await self._settle()
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.wait({self._draining})
@@ -229,6 +246,8 @@ class GraphWriter:
             return await asyncio.to_thread(work)
 
     async def _apply(self, write: Write) -> None:
+        if self._standing is not None:
+            write = replace(write, incidents=self._standing.joined(write.incidents))
         try:
             await apply(self._store, write)
         except StoreUnavailableError:

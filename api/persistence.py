@@ -10,6 +10,8 @@ from api.memory import Memory, memory_from
 from api.pipeline import Pipeline, Step
 from graph.saved_state import SavedStateError
 from graph.store import GraphStore, StoreError
+from graph.topology import Snapshot
+from schema.verdicts import Incident
 
 SECOND = 1_000_000_000
 HEARTBEAT = 60 * SECOND
@@ -34,11 +36,10 @@ class MemoryKeeper:
 
     async def resume(self) -> bool:
         """Takes up what was saved, after the pipeline was restored; False, and a line in the log, where that can't be. Raises StoreError."""
-        content = await self._store.load_state(MEMORY)
-        if content is None:
-            return False
         try:
-            self._pipeline.resume(await asyncio.to_thread(memory_from, content))
+            if (memory := await self._saved_memory()) is None:
+                return False
+            self._pipeline.resume(memory)
         except SavedStateError as trouble:
             log.warning(
                 "What was believed before can't be taken up: %s. Whence starts with empty evidence and learns what is usual anew; "
@@ -49,6 +50,22 @@ class MemoryKeeper:
         self._saved = self._pipeline.reasoner.diagnosis.at
         log.info("What was believed at %s is believed again.", write_instant(self._saved))
         return True
+
+    async def join(self, snapshot: Snapshot, incidents: tuple[Incident, ...]) -> None:
+        """`Pipeline.join` with what was saved. Raises StoreError, with nothing taken over."""
+        try:
+            memory = await self._saved_memory()
+        except SavedStateError as trouble:
+            log.warning("What was believed before can't be taken up: %s. What was learnt since the start stands.", trouble)
+            memory = None
+        try:
+            self._pipeline.join(snapshot, incidents, memory)
+        except SavedStateError as trouble:
+            log.warning("What was believed before can't be taken up: %s. What was learnt since the start stands.", trouble)
+
+    async def _saved_memory(self) -> Memory | None:
+        content = await self._store.load_state(MEMORY)
+        return None if content is None else await asyncio.to_thread(memory_from, content)
 
     def follow(self, step: Step) -> None:
         """Begins to save if it is time; one that is still under way is finished first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from api.late_store import unknown_to
 from api.memory import Memory
 from graph.live import GraphLimits, LiveGraph
 from graph.resolver import Resolver
@@ -52,6 +53,18 @@ class Pipeline:
         self.graph.restore(snapshot)
         self.resolver.restore(snapshot)
         self.reasoner.restore(incidents)
+
+    def join(self, snapshot: Snapshot, incidents: tuple[Incident, ...], memory: Memory | None) -> None:
+        """Takes over what a store remembers after windows were closed without it: of what is known here, what was seen here stands.
+
+        What is usual is the store's from now on, where it has any: it was learnt for longer. Raises SavedStateError, all else taken over.
+        """
+        unknown = unknown_to(self.graph, snapshot)
+        self.graph.restore(unknown)
+        self.resolver.restore(unknown)
+        self.reasoner.restore(incidents)
+        if memory is not None:
+            self.reasoner.resume(memory.belief)
 
     def memory(self) -> Memory:
         """A copy of what the next windows depend on, beside what `restore` takes."""

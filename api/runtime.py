@@ -17,7 +17,7 @@ from api.instants import write_instant
 from api.persistence import MemoryKeeper
 from api.pipeline import Pipeline, Step
 from graph.journal import Journal
-from graph.store import GraphStore
+from graph.store import GraphStore, StoreAwayError, StoreError
 from ingest.errors import OverloadedError
 from reasoning.export import NamedNetwork
 from schema.batches import Batch, LogBatch
@@ -60,6 +60,9 @@ class Runtime:
         self.hub = DiagnosisHub()
         self._writer = GraphWriter(pipeline.graph, store, journal, limits=limits)
         self._keeper = MemoryKeeper(pipeline, store)
+        self._retry = (limits or WriterLimits()).retry
+        self._joining: asyncio.Task[None] | None = None
+        self._taken_up = False
         self._turn = asyncio.Lock()
         self._senders = 0
         self._records_without_trace = 0
@@ -68,19 +71,47 @@ class Runtime:
         self.windows_closed = 0
 
     async def start(self) -> None:
-        """Opens the store and takes over what it remembers. Raises StoreError; the store is then closed."""
+        """Opens the store and takes over what it remembers. One that is away is taken up when it answers: until then all is written to the journal.
+
+        Raises StoreError for any other trouble; the store is then closed.
+        """
         try:
-            await self.store.ensure_schema()
-            await self._writer.begin()
-            incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
-            self.pipeline.restore(await self.store.snapshot(), tuple(incidents))
-            if await self._keeper.resume():
-                self._writer.durable_through = self.diagnosis.at
-                self._tell(self.diagnosis)
+            try:
+                await self._take_up()
+            except StoreAwayError as away:
+                log.warning("Whence starts without what its store remembers, and takes it up when the store answers: %s", away)
+                await self._writer.hold(str(away))
+                self._joining = asyncio.create_task(self._join())
+                self._joining.add_done_callback(_report)
         except BaseException:
             await self.store.close()
             raise
         self.ready = True
+
+    async def _take_up(self) -> None:
+        await self.store.ensure_schema()
+        await self._writer.begin()
+        incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
+        self.pipeline.restore(await self.store.snapshot(), tuple(incidents))
+        if await self._keeper.resume():
+            self._writer.durable_through = self.diagnosis.at
+            self._tell(self.diagnosis)
+        self._taken_up = True
+
+    async def _join(self) -> None:
+        """Until the store answers and what it remembers was taken up, between two windows."""
+        while not self._taken_up:
+            await asyncio.sleep(self._retry)
+            try:
+                await self.store.ensure_schema()
+                async with self._turn:
+                    await self._writer.begin()
+                    incidents = await self.store.incidents(IncidentState.OPEN, limit=1_000)
+                    await self._keeper.join(await self.store.snapshot(), tuple(incidents))
+                    self._taken_up = True
+                log.warning("The store answers: what it remembers was taken up, what waited is written.")
+            except StoreError as trouble:
+                await self._writer.hold(str(trouble))
 
     async def stop(self) -> None:
         """Concludes what was received, writes it, and closes the store. What can't be concluded in STOP_SECONDS is let go, and said.
@@ -91,8 +122,12 @@ class Runtime:
             return
         self.ready = False
         clock = asyncio.get_running_loop().time
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.wait({self._joining})
         async with self._turn:
-            await self._keeper.close()
+            if self._taken_up:  # or it would take the place of what the store remembers
+                await self._keeper.close()
             deadline = clock() + STOP_SECONDS
             for step in self.pipeline.finish():
                 await self._settle(step)
@@ -206,6 +241,12 @@ class Runtime:
             self._past.clear()
         self._past.append(diagnosis)
         self.hub.publish(diagnosis)
+
+
+def _report(joining: asyncio.Task[None]) -> None:
+    """A fault of our own is told, and the pipeline goes on."""
+    if not joining.cancelled() and (fault := joining.exception()) is not None:
+        log.error("What the store remembers could not be taken up; writes wait in the journal.", exc_info=fault)
 
 
 def records_without_trace(batch: Batch) -> int:

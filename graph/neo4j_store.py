@@ -19,7 +19,7 @@ from graph.neo4j_address import Neo4jAddress
 from graph.neo4j_rows import Row, incident_of
 from graph.neo4j_writes import Transaction, rows_of
 from graph.records import Record, SavedState
-from graph.store import StoreUnavailableError
+from graph.store import StoreAwayError, StoreUnavailableError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
@@ -166,9 +166,10 @@ class Neo4jGraphStore:
                 raise StoreUnavailableError(
                     f"Neo4j at {self._address.uri} has no database {self._address.database!r}: create it, or name another at the end of --store."
                 ) from refused
-            raise StoreUnavailableError(f"Neo4j at {self._address} refuses: {refused.message} ({code}).") from refused
+            error = StoreAwayError if code.endswith("DatabaseUnavailable") else StoreUnavailableError
+            raise error(f"Neo4j at {self._address} refuses: {refused.message} ({code}).") from refused
         except (ServiceUnavailable, SessionExpired) as away:
-            raise StoreUnavailableError(f"Neo4j at {self._address} can't be reached ({_first_line(away)}): check that it runs, and --store.") from away
+            raise StoreAwayError(f"Neo4j at {self._address} can't be reached ({_first_line(away)}): check that it runs, and --store.") from away
         except DriverError as trouble:
             raise StoreUnavailableError(f"Neo4j at {self._address} does not work ({_first_line(trouble)}): check that it runs, and --store.") from trouble
 

@@ -23,6 +23,10 @@ class StoreUnavailableError(StoreError):
     """The store can't be opened, reached, or written any more."""
 
 
+class StoreAwayError(StoreUnavailableError):
+    """The store can't be reached at the moment: its server is down, starting, or behind a network that is."""
+
+
 class StoreVersionError(StoreError):
     """The store was written by a newer Whence."""
 
