@@ -7,7 +7,7 @@ the pair one noisy-OR carries what both worlds hold and another what the larger 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -49,12 +49,8 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
     close_over_causes(network, relevant)
     parts = partition(network, log_evidence, relevant, plans, below[network.parent] & below[network.effect])
     before, after, left, error = now.probability.copy(), now.probability.copy(), below.copy(), 0.0
-    for region in parts.regions:
+    for region, worlds in _both_worlds([region for region in parts.regions if below[region.variables].any()], below, values, random):
         inside = below[region.variables]
-        held = {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values}
-        worlds = _both_worlds(region, inside, held, random) if inside.any() else None
-        if worlds is None:
-            continue
         places = region.variables[inside]
         before[places], after[places], left[places] = worlds[0][inside], worlds[1][inside], False
         error = max(error, worlds[2])
@@ -67,18 +63,27 @@ def counterfactual(network: CausalNetwork, values: Mapping[int, bool], log_evide
     return Counterfactual(before, after, known and not error, error if known else None)
 
 
-def _both_worlds(region: Region, below: Bool, values: Mapping[int, bool], random: np.random.Generator) -> tuple[Float64, Float64, float] | None:
-    """P(holds) as things are and as forced, Float64[k] each, and the largest standard error; None where there is no way to tell."""
-    if not len(region.feedback) and len(set(values.values())) <= 1:  # with levels, a pair would be too wide
-        pair = _pair(region, below, values)
-        if pair is not None:
-            return *pair, 0.0
-    change = sampled_change(region, below, values, random)
-    if change is None:
-        return None
-    now = probabilities(region.log_odds())
-    free = [place for place in np.flatnonzero(below).tolist() if place not in values]
-    return now, np.clip(now + change.by, 0.0, 1.0), float(change.standard_error[free].max(initial=0.0))
+Worlds = tuple[Float64, Float64, float]  # P(holds) as things are and as forced, Float64[k] each, and the largest standard error
+
+
+def _both_worlds(regions: Sequence[Region], below: Bool, values: Mapping[int, bool], random: np.random.Generator) -> Iterator[tuple[Region, Worlds]]:
+    """Both worlds of those regions where they can be told: solved or, where they can't be, sampled, all together no longer than one might take."""
+    too_wide = []
+    for region in regions:
+        inside = below[region.variables]
+        held = {place: values[v] for place, v in enumerate(region.variables.tolist()) if v in values}
+        solvable = not len(region.feedback) and len(set(held.values())) <= 1  # with levels, a pair would be too wide
+        pair = _pair(region, inside, held) if solvable else None
+        if pair is None:
+            too_wide.append((region, inside, held))
+        else:
+            yield region, (*pair, 0.0)
+    for region, inside, held in too_wide:
+        change = sampled_change(region, inside, held, random, 1.0 / len(too_wide))
+        if change is not None:
+            now = probabilities(region.log_odds())
+            free = [place for place in np.flatnonzero(inside).tolist() if place not in held]
+            yield region, (now, np.clip(now + change.by, 0.0, 1.0), float(change.standard_error[free].max(initial=0.0)))
 
 
 def _reaches(network: CausalNetwork, variable: int, below: Bool) -> bool:

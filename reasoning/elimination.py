@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from reasoning.elimination_order import elimination_order, family_scopes, moves
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled, inlined
+from reasoning.network import Bool
 from schema.batches import Float64, Int32, Int64
 
 UInt64 = NDArray[np.uint64]
@@ -32,14 +33,15 @@ DIRECT_PARENTS = 2  # families up to this size are one table, larger ones a star
 class EliminationPlan:
     """How to eliminate the n variables and their auxiliaries, bucket by bucket.
 
-    eliminated: Int64[b], the variable of each bucket; size: Int64[b], the variables in its cluster; cluster_at and message_at:
-    Int64[b], where its tables start. input_ptr: Int64[b + 1] into the tables multiplied in a bucket: input_at their start,
+    eliminated: Int64[b], the variable of each bucket; size: Int64[b], the variables in its cluster, and these in turn, itself first: `member`;
+    cluster_at and message_at: Int64[b], where its tables start. input_ptr: Int64[b + 1] into the tables multiplied in a bucket: input_at their start,
     input_from the bucket they are a message of, or -1, step_ptr into `step`: how the index into the table moves when the
     cell's index grows by one and its lowest set bit becomes t. parent_of: Int64[b], the bucket that takes the message, or -1.
     """
 
     eliminated: Int64
     size: Int64
+    member: Int64
     cluster_at: Int64
     message_at: Int64
     input_ptr: Int64
@@ -87,6 +89,7 @@ def _plan(variables: int, scope_ptr: Int64, scope: Int64, widest: int, most_cell
     return EliminationPlan(
         eliminated=order,
         size=size,
+        member=cluster,
         cluster_at=_offsets(1 << size)[:-1],
         message_at=message_at,
         input_ptr=_offsets(np.bincount(owner, minlength=variables)),
@@ -135,6 +138,28 @@ def solve(plan: EliminationPlan, tables: Float64, variables: int) -> tuple[Float
     if not np.isnan(log_normaliser):
         distribute(plan.eliminated, plan.input_from, *links, cells, clusters, scale, offset, np.zeros(cells.size), odds)
     return odds, log_normaliser
+
+
+def draw(plan: EliminationPlan, tables: Float64, worlds: int, random: np.random.Generator) -> Bool | None:
+    """Worlds from the law that factors without negative cells make, bool[all variables, worlds]; None where no world is possible.
+
+    Forward filtering, backward sampling: once the tables are collected, each variable is drawn given those eliminated after it.
+    """
+    cells = np.concatenate((tables, np.empty(plan.message_cells)))
+    clusters = np.empty(plan.cluster_cells)
+    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.step_ptr, plan.step)
+    if np.isnan(collect(*links, cells, clusters, np.empty(plan.size.size), np.empty(1 << BLOCK, np.uint64))):
+        return None
+    with np.errstate(invalid="ignore"):  # what is possible in no world is never asked for
+        chance = clusters[1::2] / (clusters[::2] + clusters[1::2])
+    holds = np.zeros((plan.size.size, worlds), np.int32)
+    first = _offsets(plan.size)
+    for bucket in range(plan.size.size - 1, -1, -1):
+        given = np.full(worlds, plan.cluster_at[bucket] >> 1, np.int32)
+        for bit, v in enumerate(plan.member[first[bucket] + 1 : first[bucket + 1]].tolist()):
+            given += holds[v] << bit
+        holds[plan.eliminated[bucket]] = random.random(worlds) < chance[given]
+    return holds.astype(np.bool_)
 
 
 @compiled

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reasoning.cycles import acyclic_selection, components
-from reasoning.elimination import EliminationPlan, plan_factors, solve, weights_of
+from reasoning.elimination import EliminationPlan, draw, plan_factors, solve, weights_of
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
 from reasoning.network import Bool
@@ -40,18 +40,20 @@ class OrdinalPlan:
     complete: bool
 
 
-def plan_ordinal(parent_ptr: Int64, parent: Int32, feedback: tuple[Int32, Int32], widest: int, most_cells: int, levels: int = LEVELS) -> OrdinalPlan | None:
+def plan_ordinal(
+    parent_ptr: Int64, parent: Int32, feedback: tuple[Int32, Int32], widest: int, most_cells: int, levels: int = LEVELS, *, chained: bool = False
+) -> OrdinalPlan | None:
     """A plan with at most `levels` rounds, fewer where all is said before or room is scarce; None where not even one fits.
 
     parent_ptr: Int64[n + 1], parent: Int32[m], acyclic, as `plan_elimination` takes them. feedback: the causes and effects of the
-    feedback links, Int32[f] each. widest, most_cells: see `plan_elimination`.
+    feedback links, Int32[f] each. widest, most_cells: see `plan_elimination`. chained: for `draw_worlds`, wider.
     """
     cycles, level = _split(parent_ptr, parent, feedback)
     found = [level]
     while found[-1].later.any() and len(found) <= levels:
         found.append(_next(cycles, found[-1]))
     for rounds in range(len(found) - 1, min(len(found) - 1, 1) - 1, -1):
-        factors = _factors(parent_ptr.size - 1, cycles, found[: rounds + 1])
+        factors = _factors(_Factors(parent_ptr.size - 1, parent.size + feedback[0].size, chained), cycles, found[: rounds + 1])
         plan = plan_factors(factors.variables, factors.scopes, widest, most_cells)
         if plan is not None:
             complete = not found[rounds].later.any() or rounds >= np.count_nonzero(level.later)
@@ -72,16 +74,25 @@ def ordinal_log_odds(plan: OrdinalPlan, leak: Float64, strength: Float64, feedba
     return odds
 
 
+def draw_worlds(
+    plan: OrdinalPlan, leak: Float64, strength: Float64, feedback_strength: Float64, log_evidence: Float64, worlds: int, random: np.random.Generator
+) -> Bool | None:
+    """Worlds from the posterior that a chained plan stands for, bool[n, worlds]; None where none is possible. The rest as `ordinal_log_odds`."""
+    values = _values(leak, strength, feedback_strength, log_evidence)
+    holds = draw(plan.plan, values[plan.cells], worlds, random)
+    return None if holds is None else holds[: leak.size]
+
+
 ZERO, ONE, MINUS_ONE, CONSTANTS = 0, 1, 2, 3
 SILENT, MINUS_SILENT, LEAK, SILENT_OFF, MINUS_SILENT_ON, LEAK_ON, OFF, ON, KINDS = range(9)
 
 
 def _values(leak: Float64, strength: Float64, feedback_strength: Float64, log_evidence: Float64) -> Float64:
-    """All that a cell can be: three constants; for each variable the kinds above in turn; for each link that it does not fire."""
+    """All that a cell can be: three constants; for each variable the kinds above in turn; for each link that it does not fire, and that it does."""
     off, on = weights_of(log_evidence)
     silent = 1.0 - leak
     by_kind = (silent, -silent, leak, silent * off, -silent * on, leak * on, off, on)
-    return np.concatenate(((0.0, 1.0, -1.0), *by_kind, 1.0 - strength, 1.0 - feedback_strength))
+    return np.concatenate(((0.0, 1.0, -1.0), *by_kind, 1.0 - strength, 1.0 - feedback_strength, strength, feedback_strength))
 
 
 Rows = Mapping[int, Sequence[tuple[int, int]]]  # by effect, (cause, link)
@@ -175,12 +186,21 @@ def _rows(cause: Int32, effect: Int32, link: Int64) -> Rows:
 
 @dataclass(slots=True)
 class _Factors:
-    """Factors in the making; a cell says which value it takes. Bit i of a cell's index is the value of the i-th variable of its scope."""
+    """Factors in the making; a cell says which value it takes. Bit i of a cell's index is the value of the i-th variable of its scope.
+
+    What causes do to an effect goes over an auxiliary y: in a star all that they do not is told of y = 0 and nothing of y = 1; chained,
+    y is whether any link fires, told link by link, and no cell is negative, so that y can be drawn.
+    """
 
     count: int
-    variables: int
+    links: int
+    chained: bool
+    variables: int = field(init=False)
     scopes: list[tuple[int, ...]] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.variables = self.count
 
     def fresh(self) -> int:
         self.variables += 1
@@ -196,35 +216,43 @@ class _Factors:
             self._add((x,), (silent, leak))
             return
         y = self.fresh()
-        self._add((x, y), (silent, minus_silent, ZERO, self.value(ON, v) if evidence else ONE))
-        self._silences(y, causes)
+        self._add((x, y), (silent, leak if self.chained else minus_silent, ZERO, self.value(ON, v) if evidence else ONE))
+        self._fires(y, causes)
 
     def only_now(self, x: int, before: Sequence[int], causes: Sequence[tuple[int, int]]) -> None:
         """X holds unless all causes stay silent, but only if none of `before` does."""
         y = self.fresh()
         states = range(1 << len(before))
-        quiet = [cell for state in states for cell in ((ZERO, ZERO) if state else (ONE, MINUS_ONE))]
+        quiet = [cell for state in states for cell in ((ONE, ZERO) if self.chained else (ZERO, ZERO) if state else (ONE, MINUS_ONE))]
         loud = [cell for state in states for cell in ((ONE, ZERO) if state else (ZERO, ONE))]
         self._add((x, *before, y), (*quiet, *loud))
-        self._silences(y, causes)
+        self._fires(y, causes)
 
     def either(self, v: int, levels: Sequence[int]) -> None:
         """V holds where it does so at one of its levels; with the evidence on v."""
         counts = [state.bit_count() for state in range(1 << len(levels))]
         self._add((v, *levels), [cell for count in counts for cell in ((ZERO, self.value(ON, v)) if count else (self.value(OFF, v), ZERO))])
 
-    def _silences(self, y: int, causes: Sequence[tuple[int, int]]) -> None:
-        for cause, link in causes:
-            self._add((cause, y), (ONE, CONSTANTS + KINDS * self.count + link, ONE, ONE))
+    def _fires(self, y: int, causes: Sequence[tuple[int, int]]) -> None:
+        before: tuple[int, ...] = ()
+        for place, (cause, link) in enumerate(causes):
+            silent = CONSTANTS + KINDS * self.count + link
+            if not self.chained:
+                self._add((cause, y), (ONE, silent, ONE, ONE))
+                continue
+            by_now = y if place == len(causes) - 1 else self.fresh()
+            quiet, loud = ((ONE, ZERO), (silent, ZERO)), ((ZERO, ONE), (silent + self.links, ONE))  # by cause, by the chain before it
+            self._add((*before, cause, by_now), [cell for row in (*quiet, *loud) for cell in (row if before else row[:1])])
+            before = (by_now,)
 
     def _add(self, scope: tuple[int, ...], cells: Sequence[int]) -> None:
         self.scopes.append(scope)
         self.cells.extend(cells)
 
 
-def _factors(variables: int, cycles: _Cycles, found: Sequence[_Level]) -> _Factors:
+def _factors(factors: _Factors, cycles: _Cycles, found: Sequence[_Level]) -> _Factors:
     """The factors with the levels found; a variable with level 0 alone needs no other for it."""
-    factors = _Factors(variables, variables)
+    variables = factors.count
     later = np.logical_or.reduce([np.zeros(variables, np.bool_), *(level.member for level in found[1:])])
     at = [{v: factors.fresh() if later[v] else v for v in range(variables)}]
     at += [{v: factors.fresh() for v in np.flatnonzero(level.member).tolist()} for level in found[1:]]

@@ -1,7 +1,7 @@
 """What would hold had something been forced, sampled: for pairs of worlds that are too wide to solve, mixed forces and feedback.
 
-Worlds are drawn from the exact posterior of a region, variable by variable; then the luck that may have led to each; then what that
-same luck leads to under the force. The one error is that of sampling.
+Worlds are drawn from the exact posterior of a region, all by one pass over its tables; then the luck that may have led to each; then
+what that same luck leads to under the force. The one error is that of sampling.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning.network import Bool
+from reasoning.ordinal import draw_worlds, plan_ordinal
 from reasoning.regions import Region
-from reasoning.solution import probabilities
 from schema.batches import Float64, Int32
 
-WORLDS = 64, 192, 768, 3_072  # batch after batch as the work allows: standard errors of at most .06, .03, .016, .008, twice that where forces go both ways
-MOST_SOLUTIONS, MOST_WORK = 4_000, 10_000_000  # of the region for all batches, and the cells of all these together: half a second
-NEARLY_CERTAIN = 1e-4  # p (1 - p); what is, given what is drawn already, may be drawn as if independent
+WIDEST, MOST_CELLS = 22, 1 << 22  # of all plans that worlds are drawn from: what links add up to needs variables of its own there
+WORLDS, FEWEST_WORLDS = 4_096, 64  # standard errors of at most .008 and .06, twice that where forces go both ways
+OVERHEAD, MOST_DRAWS = 1_024, 1 << 23  # of a variable, in worlds; variables times worlds and that, those of the plans included
+MOST_TRIES = 1 << 24  # at luck, in links times worlds
 ATTEMPTS = 64  # at luck that leads to a drawn world around its cycles
 
 
@@ -30,19 +31,15 @@ class SampledChange:
     standard_error: Float64
 
 
-def sampled_change(region: Region, below: Bool, values: Mapping[int, bool], random: np.random.Generator) -> SampledChange | None:
+def sampled_change(region: Region, below: Bool, values: Mapping[int, bool], random: np.random.Generator, share: float = 1.0) -> SampledChange | None:
     """For the variables of a region `below` the force: bool[k], closed under effects. None where that would be too much work.
 
-    values: what is forced, by its place in the region.
+    values: what is forced, by its place in the region. share: of all work that may be done.
     """
     links = _links_into(region, below)
-    wanted = below.copy()
-    wanted[links.cause] = True
-    holds = _worlds(region, wanted, random)
-    if holds is None:
-        return None
-    luck = _luck_behind(links, region.leak, below, holds, random)
-    if luck is None:
+    holds = _worlds(region, random, share)
+    luck = None if holds is None else _luck_behind(links, region.leak, below, holds, random, int(MOST_TRIES * share))
+    if holds is None or luck is None:
         return None
     leaks, fires = luck
     changed = np.where(below[:, None], leaks, holds)
@@ -78,63 +75,36 @@ def _links_into(region: Region, below: Bool) -> _Links:
     return _Links(cause[inside], effect[inside], np.concatenate((region.strength, region.feedback.strength))[inside])
 
 
-def _worlds(region: Region, wanted: Bool, random: np.random.Generator) -> Bool | None:
-    """As many worlds from the posterior as the work allows, bool[k, w], right where `wanted`: bool[k]; None where it allows none."""
-    left = min(MOST_SOLUTIONS, MOST_WORK // region.plan.cluster_cells)
-    drawn = []
-    for count in WORLDS:
-        batch, left = _batch(region, wanted, count, left, random)
-        if batch is None:
-            break
-        drawn.append(batch)
-    return np.concatenate(drawn, axis=1) if drawn else None
+def _worlds(region: Region, random: np.random.Generator, share: float) -> Bool | None:
+    """As many worlds from the posterior as the share of the work allows, bool[k, w]; None where it allows too few."""
+    back = region.feedback
+    levels = region.ordinal.levels if region.ordinal else 0
+    plan = plan_ordinal(region.parent_ptr, region.parent, (back.cause, back.effect), WIDEST, int(MOST_CELLS * share), levels, chained=True)
+    if plan is None or plan.levels != levels:
+        return None
+    worlds = min(WORLDS, int(MOST_DRAWS * share) // plan.plan.size.size - OVERHEAD)
+    if worlds < FEWEST_WORLDS:
+        return None
+    return draw_worlds(plan, region.leak, region.strength, back.strength, region.log_evidence, worlds, random)
 
 
-def _batch(region: Region, wanted: Bool, count: int, solutions: int, random: np.random.Generator) -> tuple[Bool | None, int]:
-    """`count` worlds, None where that takes more `solutions`, and how many of these are left.
-
-    Worlds that agree so far are drawn together: one solution tells for all of them how likely the variable in most doubt is.
-    """
-    holds = np.zeros((region.variables.size, count), np.bool_)
-    holds[region.log_evidence == np.inf] = True
-    waiting = [(region.log_evidence, 0, count)]
-    for used in range(solutions):
-        if not waiting:
-            return holds, solutions - used
-        evidence, first, last = waiting.pop()
-        belief = probabilities(region.log_odds(evidence))
-        undrawn = wanted & np.isfinite(evidence)
-        doubt = np.where(undrawn, belief * (1.0 - belief), 0.0)
-        chosen = int(np.argmax(doubt))
-        if doubt[chosen] < NEARLY_CERTAIN:
-            rest = np.flatnonzero(undrawn)
-            holds[rest, first:last] = random.random((rest.size, last - first)) < belief[rest, None]
-            continue
-        middle = first + int(random.binomial(last - first, belief[chosen]))
-        holds[chosen, first:middle] = True
-        for value, begin, end in ((np.inf, first, middle), (-np.inf, middle, last)):
-            if begin < end:
-                known = evidence.copy()
-                known[chosen] = value
-                waiting.append((known, begin, end))
-    return None, 0
-
-
-def _luck_behind(links: _Links, leak: Float64, below: Bool, holds: Bool, random: np.random.Generator) -> tuple[Bool, Bool] | None:
+def _luck_behind(links: _Links, leak: Float64, below: Bool, holds: Bool, random: np.random.Generator, most: int) -> tuple[Bool, Bool] | None:
     """Leaks and links that fired, bool[k, w] and bool[m, w], as they may have in each of w worlds.
 
     That each variable which holds has a leak or a cause of its own is not enough around a cycle: luck that does not reach all of a
-    world is drawn anew. None where it never does.
+    world is drawn anew. None where it never does, or not within the `most` tries, links times worlds.
     """
     leaks, fires = np.zeros_like(holds), np.zeros((links.cause.size, holds.shape[1]), np.bool_)
     missing = np.arange(holds.shape[1])
-    for _ in range(ATTEMPTS):
+    for _ in range(min(ATTEMPTS, most // max(1, fires.size))):
         tried = np.repeat(missing, max(1, holds.shape[1] // missing.size))
-        world = holds[:, tried]
+        world = holds if missing.size == holds.shape[1] else holds[:, tried]
         some_leaks, some_fires = _locally(links, leak, below, world, random)
         reached = np.where(below[:, None], some_leaks, world)
         _carry(links, some_fires, reached)
         agrees = np.flatnonzero((reached == world).all(axis=0))
+        if agrees.size == holds.shape[1] == missing.size:
+            return some_leaks, some_fires
         found, first = np.unique(tried[agrees], return_index=True)
         leaks[:, found], fires[:, found] = some_leaks[:, agrees[first]], some_fires[:, agrees[first]]
         missing = np.setdiff1d(missing, found)
@@ -165,8 +135,10 @@ def _locally(links: _Links, leak: Float64, below: Bool, world: Bool, random: np.
 def _carry(links: _Links, fires: Bool, holds: Bool, held: frozenset[int] = frozenset()) -> None:
     """Lets what holds bring about what it does along the links that fire, but for what is held, in place: the least fixpoint."""
     ends = [(link, cause, effect) for link, (cause, effect) in enumerate(zip(links.cause.tolist(), links.effect.tolist(), strict=True)) if effect not in held]
-    before = -1
-    while (now := int(np.count_nonzero(holds))) != before:
-        before = now
+    now, firing = np.packbits(holds, axis=1), np.packbits(fires, axis=1)
+    before = None
+    while before is None or not np.array_equal(now, before):
+        before = now.copy()
         for link, cause, effect in ends:
-            holds[effect] |= fires[link] & holds[cause]
+            now[effect] |= firing[link] & now[cause]
+    holds[:] = np.unpackbits(now, axis=1, count=holds.shape[1])
