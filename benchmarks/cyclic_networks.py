@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from benchmarks.estates import SERVICE, SyntheticEstate
 from reasoning.cycles import feedback_links
 from reasoning.inference import posteriors
 from reasoning.network import CausalNetwork, FeedbackLinks, network_of, no_feedback
@@ -55,6 +56,22 @@ def cyclic_root_errors(count: int = 100, *, rounds: int = LEVELS) -> Float64:
         solved = posteriors(network, problem.log_evidence, wanted=everything, plans=PlanCache(rounds=rounds))
         errors[place] = np.abs(solved.probability - least_fixpoint_posteriors(problem))[: problem.roots].max()
     return errors
+
+
+def calling_back(estate: SyntheticEstate, share: float, random: np.random.Generator) -> SyntheticEstate:
+    """The estate with this share of its calls between services also made the other way: what is slow or failing slows or fails its callee too."""
+    old, size = estate.network, len(SERVICE.variables)
+    ends = np.stack((old.cluster[old.parent], old.cluster[old.effect]))
+    is_service = np.bincount(old.cluster) == size
+    calls = np.unique(ends[:, is_service[ends].all(axis=0) & (ends[0] != ends[1])], axis=1)
+    callee, caller = calls[:, random.random(calls.shape[1]) < share]
+    places = [SERVICE.place(name) for name in ("slow", "failing")]
+    cause = np.concatenate((old.parent, *(caller * size + place for place in places))).astype(np.int32)
+    effect = np.concatenate((old.effect, *(callee * size + place for place in places))).astype(np.int32)
+    strength = np.append(old.strength, random.uniform(0.3, 0.8, len(places) * caller.size))
+    every, back = FeedbackLinks(cause, effect, strength), feedback_links(len(old), cause, effect, strength)
+    kept = every.only(~back)
+    return replace(estate, network=network_of(old.leak, kept.cause, kept.effect, kept.strength, old.cluster, old.is_defect, every.only(back)))
 
 
 def cyclic_root_error_max() -> float:

@@ -6,7 +6,7 @@ A state that went through any number of changes equals one made anew from the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,13 +14,16 @@ import numpy as np
 
 from reasoning.belief_memory import BeliefMemory, LocalNetwork, copied, is_of, network_behind
 from reasoning.causal_order import make_way, positions
-from reasoning.cluster_edits import add_links, carry_over, change_strengths
-from reasoning.cluster_propagation import Messages, WorkList, clipped, no_messages, predict, scratch, settle, sweep, work_list
-from reasoning.clusters import Clusters, cluster_network, with_room
+from reasoning.cluster_edits import add_links, carry_over, change_strengths, new_numbers
+from reasoning.cluster_messages import Messages, WorkList, clipped, no_messages, scratch, work_list
+from reasoning.cluster_propagation import predict, settle, sweep
+from reasoning.clusters import Clusters, causes_first, cluster_network, with_room
 from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core
 from reasoning.errors import InvalidNetworkError
-from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
-from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, plan_region
+from reasoning.families import Families, Family
+from reasoning.feedback_ties import feedback_influence, joined_by_feedback, tied_to
+from reasoning.network import CausalNetwork, FeedbackLinks, network_of
+from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, feedback_within, plan_region
 from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
 
@@ -38,15 +41,6 @@ class BeliefSettings:
     influence: float = 1e-4
     coarser: float = 3.0
     most_uncut: int = MOST_UNCUT
-
-
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """Clusters that hang together, Int32[k] ascending, and what of them was solved exactly: one region, or several where it was too wide."""
-
-    members: Int32
-    regions: tuple[Region, ...]
-    exact: bool
 
 
 class Propagation(Protocol):
@@ -97,7 +91,7 @@ class BeliefState:
         """A copy to go on from, in another process too."""
         families = tuple(
             (family.members, tuple(LocalNetwork(*(getattr(region, part) for part in LocalNetwork._fields)) for region in family.regions), family.exact)
-            for family in self._families.values()
+            for family in self._families
         )
         clusters, messages = Clusters(*copied(self._clusters)), Messages(*copied(self._messages))
         return BeliefMemory(
@@ -118,7 +112,7 @@ class BeliefState:
             *self._work,
             self._answer,
             self._evidence,
-            self._family_of,
+            self._families.of,
             self._stamp,
             self._inside,
             self._kept,
@@ -204,11 +198,11 @@ class BeliefState:
 
     def posteriors(self) -> Posteriors:
         """The beliefs as of the last `settle`."""
-        regions = tuple(region for family in self._families.values() for region in family.regions)
+        regions = tuple(region for family in self._families for region in family.regions)
         used = int(self._clusters.used[0])
         speaks = np.abs(self._messages.log_lambda[:used]).max(axis=1, initial=0.0) > SILENT
-        one, other = (self._family_of[ends[:used][speaks]] for ends in (self._clusters.source, self._clusters.effect))
-        exact = bool(((one == other) & (one >= 0)).all()) and all(family.exact for family in self._families.values())
+        one, other = (self._families.of[ends[:used][speaks]] for ends in (self._clusters.source, self._clusters.effect))
+        exact = bool(((one == other) & (one >= 0)).all()) and all(family.exact for family in self._families)
         probability = self._answer.copy()
         with np.errstate(divide="ignore"):
             log_odds = np.log(probability) - np.log1p(-probability)
@@ -217,15 +211,15 @@ class BeliefState:
     def regions_with(self, cause: Int32, effect: Int32) -> tuple[Region, ...]:
         """The regions as they would be with none of these links cut, where that is not too wide."""
         one, other = self._clusters.cluster[cause], self._clusters.cluster[effect]
-        members = [family.members for family in self._families.values()]
+        members = [family.members for family in self._families]
         first = [np.full_like(each, each[0]) for each in members]
         leader = connected(self._clusters.first_in.size, np.concatenate((one, *first)), np.concatenate((other, *members)))
         tied = np.unique(leader[one])
-        regions = [region for family in self._families.values() if leader[family.members[0]] not in tied for region in family.regions]
+        regions = [region for family in self._families if leader[family.members[0]] not in tied for region in family.regions]
         for each in tied.tolist():
             core = np.flatnonzero(leader == each).astype(np.int32)
             region = self._planned(core, UNCUT)[0]
-            apart = [region for family in self._families.values() if leader[family.members[0]] == each for region in family.regions]
+            apart = [region for family in self._families if leader[family.members[0]] == each for region in family.regions]
             regions.extend(apart if region is None else [region])
         return tuple(regions)
 
@@ -237,7 +231,7 @@ class BeliefState:
         prior = np.full(len(network), np.nan)
         fill_forward(network.order, network.parent_ptr, network.parent, network.strength, network.leak, prior)
         predict(self._clusters, self._messages, prior)
-        order = _causes_first(network, self._clusters)
+        order = causes_first(network, self._clusters)
         if self._propagation is not None:
             self._propagation.build(network, None)
             self._propagation.start(order)
@@ -252,60 +246,52 @@ class BeliefState:
         self._messages = Messages(*copied(memory.messages))
         self._answer[:] = memory.answer
         self._unsolved = memory.unsolved
-        for number, (members, networks, exact) in enumerate(memory.families):
-            regions = [plan_region(*local, network.feedback, self._plans) for local in networks]
-            self._families[number] = _Family(members, tuple(region for region in regions if region is not None), exact)
-            self._family_of[members] = number
-        self._next_family = len(memory.families)
+        for members, networks, exact in memory.families:
+            regions = [plan_region(*local, self._plans) for local in networks]
+            self._families.add(Family(members, tuple(region for region in regions if region is not None), exact))
         if self._propagation is not None:
             self._propagation.build(network, None)
 
     def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
         clusters, messages, answer, feedback = self._clusters, self._messages, self._answer, self._feedback
-        families, waiting = tuple(self._families.values()), np.union1d(self._pending, self._unsolved)
+        families, waiting = tuple(self._families), np.union1d(self._pending, self._unsolved)
         self._take(network, log_evidence, cluster_network(network, SPARE))
         if self._propagation is not None:
             self._propagation.build(network, carried)
         fresh = carry_over(clusters, messages, carried, self._clusters, self._messages)
         stays = np.flatnonzero(carried >= 0)
         self._answer[stays] = answer[carried[stays]]
-        now, cluster_now = _new_numbers(carried, fresh, clusters, self._clusters)
+        now, cluster_now = new_numbers(carried, fresh, clusters, self._clusters)
         self._keep_families(families, now, cluster_now)
-        if not _same_links(FeedbackLinks(now[feedback.cause], now[feedback.effect], feedback.strength), network.feedback):
+        if not network.feedback.same_as(now[feedback.cause], now[feedback.effect], feedback.strength):
             ends = np.concatenate((now[feedback.cause], now[feedback.effect], network.feedback.cause, network.feedback.effect))
             self._touch(self._clusters.cluster[ends[ends >= 0]])
         self._touch(np.flatnonzero(fresh).astype(np.int32))
         self._touch(cluster_now[waiting][cluster_now[waiting] >= 0])
 
-    def _keep_families(self, families: Sequence[_Family], now: Int32, cluster_now: Int32) -> None:
+    def _keep_families(self, families: Sequence[Family], now: Int32, cluster_now: Int32) -> None:
         """Families of which nothing is new stand as they were solved; those who stay of others are solved again."""
         in_order = bool((np.diff(now[now >= 0]) > 0).all())
         for family in families:
             members = cluster_now[family.members]
             if in_order and (members >= 0).all():
                 regions = tuple(replace(region, variables=now[region.variables].astype(np.int64)) for region in family.regions)
-                self._add_family(_Family(members, regions, family.exact))
+                self._families.add(Family(members, regions, family.exact))
             else:
                 self._unsolved = np.union1d(self._unsolved, members[members >= 0]).astype(np.int32)
-
-    def _add_family(self, family: _Family) -> None:
-        self._families[self._next_family] = family
-        self._family_of[family.members] = self._next_family
-        self._next_family += 1
 
     def _take(self, network: CausalNetwork, log_evidence: Float64, clusters: Clusters) -> None:
         count = clusters.first_in.size
         self._network = network
-        self._feedback = network.feedback
+        self._take_feedback(network.feedback)
         self._evidence = log_evidence.copy()
         self._clusters = clusters
         self._messages = no_messages(clusters, log_evidence)
         self._work: WorkList = work_list(count)
         self._answer = np.zeros(clusters.leak.size)
         self._pending = self._unsolved = np.zeros(0, np.int32)
-        self._families: dict[int, _Family] = {}
-        self._family_of = np.full(count, -1, np.int32)
-        self._next_family = self._now = 0
+        self._families = Families(count)
+        self._now = 0
         self._stamp = np.full(count, -1, np.int32)
         self._position = positions(network.order)
         self._inside = np.full(clusters.leak.size, -1, np.int32)
@@ -328,67 +314,43 @@ class BeliefState:
         self.set_leaks(leaks, network.leak[leaks])
         findings = np.flatnonzero(self._evidence != log_evidence)
         self.observe(findings, log_evidence[findings])
-        if not _same_links(self._feedback, network.feedback):
+        if not network.feedback.same_as(self._feedback.cause, self._feedback.effect, self._feedback.strength):
             for back in (self._feedback, network.feedback):
                 self._touch(self._clusters.cluster[np.concatenate((back.cause, back.effect))])
-            self._feedback = network.feedback
+            self._take_feedback(network.feedback)
+
+    def _take_feedback(self, feedback: FeedbackLinks) -> None:
+        self._feedback = feedback
+        self._feedback_matters = np.zeros(len(feedback))
 
     def _solve(self) -> None:
         """Solves the families of `_unsolved` again. A family is looked at whole: what leaves it needs an answer too."""
-        seeds = self._across_feedback(self._without_families(self._unsolved))
-        self._unsolved = seeds
-        self._now += STAMPS
-        settings = self._settings
-        members, start, threshold = find_cores(
-            self._clusters, self._messages, seeds, settings.influence, settings.most_uncut, self._stamp, self._now, self._answer
-        )
-        cores = [members[first:last] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
-        for core, cut_below in self._joined_by_feedback(cores, threshold):
-            if (self._family_of[core] >= 0).any():
-                self._unsolved = np.union1d(self._unsolved, self._without_families(core))
-            regions, exact = self._solve_core(core, cut_below)
-            self._add_family(_Family(core, tuple(regions), exact))
-        self._unsolved = self._unsolved[:0]
-
-    def _without_families(self, clusters: Int32) -> Int32:
-        """Disbands the families of some clusters. Returns the clusters together with all that were in those."""
-        gone = [self._families.pop(family).members for family in np.unique(self._family_of[clusters]).tolist() if family >= 0]
-        for members in gone:
-            self._family_of[members] = -1
-        return np.unique(np.concatenate((clusters, *gone)))
-
-    def _across_feedback(self, seeds: Int32) -> Int32:
-        """The seeds together with what feedback ties to them, and the families of that."""
-        one, other = (self._clusters.cluster[ends] for ends in (self._feedback.cause, self._feedback.effect))
-        while one.size:
-            near = np.isin(one, seeds) | np.isin(other, seeds)
-            more = self._without_families(np.unique(np.concatenate((seeds, one[near], other[near]))))
-            if more.size == seeds.size:
+        back, settings, cluster = self._feedback, self._settings, self._clusters.cluster
+        if len(back):
+            self._feedback_matters = feedback_influence(self._clusters, self._messages, back.cause, back.effect, back.strength)
+        ties = self._ties(settings.influence)
+        seeds = self._families.disband(self._unsolved)
+        while True:
+            self._unsolved = seeds
+            self._now += STAMPS
+            members, start, threshold = find_cores(
+                self._clusters, self._messages, seeds, settings.influence, settings.most_uncut, self._stamp, self._now, self._answer
+            )
+            if not len(ties):
                 break
-            seeds = more
-        return seeds
-
-    def _joined_by_feedback(self, cores: list[Int32], threshold: Float64) -> Iterator[tuple[Int32, float]]:
-        """Cores between which feedback can move a belief are one."""
-        back, belief = self._feedback, self._messages.belief
-        above, below = belief[back.cause], belief[back.effect]
-        ties = 4.0 * above * (1.0 - above) * below * (1.0 - below) * back.strength >= self._settings.influence
-        if not ties.any():
-            yield from zip(cores, threshold.tolist(), strict=True)
-            return
-        core_of = np.full(self._clusters.first_in.size, -1, np.int32)
-        for number, core in enumerate(cores):
-            core_of[core] = number
-        alone = np.unique(self._clusters.cluster[np.concatenate((back.cause[ties], back.effect[ties]))])
-        alone = alone[core_of[alone] < 0]
-        core_of[alone] = np.arange(len(cores), len(cores) + alone.size)
-        cores = [*cores, *(alone[each : each + 1] for each in range(alone.size))]
-        used = np.append(threshold, np.full(alone.size, self._settings.influence))
-        one, other = (core_of[self._clusters.cluster[ends[ties]]] for ends in (back.cause, back.effect))
-        leader = connected(len(cores), one, other)
-        for first in np.flatnonzero(leader == np.arange(len(cores))).tolist():
-            joined = np.flatnonzero(leader == first)
-            yield np.sort(np.concatenate([cores[each] for each in joined.tolist()])), float(used[joined].max())
+            near, met = tied_to(np.union1d(seeds, members), ties, cluster)
+            met = self._families.disband(met)
+            if met.size == seeds.size:
+                ties = near
+                break
+            seeds = met
+        cores, threshold = joined_by_feedback(_pieces(members, start), threshold, ties, settings.influence, cluster)
+        for core, cut_below in zip(cores, threshold.tolist(), strict=True):
+            if (self._families.of[core] >= 0).any():
+                self._unsolved = np.union1d(self._unsolved, self._families.disband(core))
+            regions, exact = self._solve_core(core, cut_below)
+            self._families.add(Family(core, tuple(regions), exact))
+        self._unsolved = self._unsolved[:0]
 
     def _planned(self, core: Int32, threshold: float) -> tuple[Region | None, Int64, bool]:
         """A core's region, None where it is too wide; its variables, and whether nothing that speaks was cut."""
@@ -396,7 +358,19 @@ class BeliefState:
             self._clusters, self._messages, self._evidence, core, threshold, self._inside, self._kept
         )
         parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(effect, minlength=variables.size)))).astype(np.int64)
-        return plan_region(variables, leak, parent_ptr, cause, strength, evidence, self._feedback, self._plans), variables, uncut
+        every = feedback = feedback_within(self._feedback, variables)
+        region = plan_region(variables, leak, parent_ptr, cause, strength, evidence, feedback, self._plans)
+        if region is None and len(every):
+            feedback = feedback_within(self._ties(max(threshold, self._settings.influence)), variables)
+            region = plan_region(variables, leak, parent_ptr, cause, strength, evidence, feedback, self._plans) if len(feedback) < len(every) else None
+        return region, variables, uncut and len(feedback) == len(every)
+
+    def _ties(self, threshold: float, core: Int32 | None = None) -> FeedbackLinks:
+        """The feedback links that can move a belief by as much, those within a core or all."""
+        ties = self._feedback.only(self._feedback_matters >= threshold)
+        if core is None or not len(ties):
+            return ties
+        return ties.only(np.isin(self._clusters.cluster[ties.cause], core) & np.isin(self._clusters.cluster[ties.effect], core))
 
     def _solve_core(self, core: Int32, threshold: float) -> tuple[list[Region], bool]:
         """The regions that a core was solved in, and whether nothing was cut."""
@@ -410,29 +384,10 @@ class BeliefState:
             return [], False
         self._now += STAMPS
         members, start = split_core(self._clusters, self._messages, core, coarser, self._stamp, self._now, self._answer)
-        pieces = [self._solve_core(members[first:last], coarser)[0] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
-        return [region for piece in pieces for region in piece], False
+        pieces, _ = joined_by_feedback(_pieces(members, start), np.full(start.size - 1, coarser), self._ties(coarser, core), coarser, self._clusters.cluster)
+        return [region for piece in pieces for region in self._solve_core(piece, coarser)[0]], False
 
 
-def _same_links(one: FeedbackLinks, other: FeedbackLinks) -> bool:
-    """Whether they are the same, with the same strengths."""
-    return all(np.array_equal(getattr(one, part), getattr(other, part)) for part in ("cause", "effect", "strength"))
-
-
-def _new_numbers(carried: Int32, fresh: Bool, old: Clusters, new: Clusters) -> tuple[Int32, Int32]:
-    """What old variables are called now, and old clusters that have nothing new about them: Int32[n], Int32[c], -1 for the others."""
-    now = np.full(old.cluster.size, -1, np.int32)
-    stays = np.flatnonzero(carried >= 0)
-    now[carried[stays]] = stays
-    cluster_now = np.full(old.first_in.size, -1, np.int32)
-    kept = np.flatnonzero(~fresh)
-    cluster_now[old.cluster[carried[new.member[new.member_ptr[kept]]]]] = kept
-    return now, cluster_now
-
-
-def _causes_first(network: CausalNetwork, clusters: Clusters) -> Int32:
-    """The clusters by their last variable in causal order: Int32[c]."""
-    position = np.empty(len(network), np.int64)
-    position[network.order] = np.arange(len(network))
-    last = np.maximum.reduceat(position[clusters.member], clusters.member_ptr[:-1]) if clusters.first_in.size else position
-    return np.argsort(last, kind="stable").astype(np.int32)
+def _pieces(members: Int32, start: Int64) -> list[Int32]:
+    """Each from its start to the next."""
+    return [members[first:last] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from graph.saved_state import Arrays
 from reasoning.belief_memory import BeliefMemory, LocalNetwork
-from reasoning.cluster_propagation import Messages
+from reasoning.cluster_messages import Messages
 from reasoning.clusters import Clusters
+from reasoning.network import FeedbackLinks
 from schema.batches import Int64
 
 _OWN = ("evidence", "answer", "unsolved")
-_TYPES: Mapping[str, type[np.generic]] = {"variables": np.int64, "parent": np.int32}
-_PER_VARIABLE, _PER_LINK = ("variables", "leak", "log_evidence"), ("parent", "strength")
+_TYPES: Mapping[str, type[np.generic]] = {"variables": np.int64, "parent": np.int32, "cause": np.int32, "effect": np.int32}
+_PER_VARIABLE, _PER_LINK, _PER_FEEDBACK = ("variables", "leak", "log_evidence"), ("parent", "strength"), ("cause", "effect", "strength")
 
 
 def state_arrays(memory: BeliefMemory) -> dict[str, NDArray[Any]]:
@@ -33,13 +34,15 @@ def state_arrays(memory: BeliefMemory) -> dict[str, NDArray[Any]]:
         "regions size": np.array([region.variables.size for region in regions], np.int64),
         "regions causes": _joined([np.diff(region.parent_ptr) for region in regions], np.int64),
         **{f"regions {part}": _joined([getattr(region, part) for region in regions], _TYPES.get(part, np.float64)) for part in (*_PER_VARIABLE, *_PER_LINK)},
+        "feedback size": np.array([len(region.feedback) for region in regions], np.int64),
+        **{f"feedback {part}": _joined([getattr(region.feedback, part) for region in regions], _TYPES.get(part, np.float64)) for part in _PER_FEEDBACK},
     }
 
 
 def state_of(arrays: Arrays) -> BeliefMemory | None:
     """The state that `state_arrays` made; None where there is none, or one laid out otherwise. Raises KeyError, IndexError or ValueError."""
     clusters, messages = (_with_prefix(arrays, prefix) for prefix in ("clusters ", "messages "))
-    if clusters.keys() != set(Clusters._fields) or messages.keys() != set(Messages._fields):
+    if clusters.keys() != set(Clusters._fields) or messages.keys() != set(Messages._fields) or "feedback size" not in arrays:
         return None
     regions = _regions(arrays)
     members = _split(arrays["families members"], arrays["families size"])
@@ -54,9 +57,11 @@ def _regions(arrays: Arrays) -> Iterator[LocalNetwork]:
     causes = _split(arrays["regions causes"], sizes)
     links = np.array([each.sum() for each in causes], np.int64)
     found = {part: _split(arrays[f"regions {part}"], sizes) for part in _PER_VARIABLE} | {part: _split(arrays[f"regions {part}"], links) for part in _PER_LINK}
+    feedback = [_split(arrays[f"feedback {part}"], arrays["feedback size"]) for part in _PER_FEEDBACK]
     for place, each in enumerate(causes):
         parent_ptr = np.concatenate(([0], np.cumsum(each))).astype(np.int64)
-        yield LocalNetwork(parent_ptr=parent_ptr, **{part: rows[place] for part, rows in found.items()})
+        back = FeedbackLinks(*(rows[place] for rows in feedback))
+        yield LocalNetwork(parent_ptr=parent_ptr, feedback=back, **{part: rows[place] for part, rows in found.items()})
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> Mapping[str, NDArray[Any]]:

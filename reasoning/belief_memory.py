@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.cluster_propagation import Messages
+from reasoning.cluster_messages import Messages
 from reasoning.clusters import Clusters, links_of
 from reasoning.errors import InvalidNetworkError
 from reasoning.network import CausalNetwork, FeedbackLinks, network_of
@@ -24,6 +24,7 @@ class LocalNetwork(NamedTuple):
     parent: Int32
     strength: Float64
     log_evidence: Float64
+    feedback: FeedbackLinks
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.cluster_propagation import Messages, WorkList, tell
+from reasoning.cluster_messages import Messages, WorkList
+from reasoning.cluster_propagation import tell
 from reasoning.clusters import MOST_TARGETS, Clusters, chain_pairs, gather_pairs
 from reasoning.cores import effect_of
 from reasoning.native import compiled
@@ -200,3 +201,14 @@ def _is_between(old: Clusters, pair: int, above: int, ends: Int64) -> bool:
             same &= ends[i] == (old.member[old.member_ptr[above] + place] if place >= 0 else NOWHERE)
             same &= ends[2 + i] == (effect_of(old, pair, i) if rank >= 0 else NOWHERE)
     return bool(same)
+
+
+def new_numbers(carried: Int32, fresh: Bool, old: Clusters, new: Clusters) -> tuple[Int32, Int32]:
+    """What old variables are called now, and old clusters that have nothing new about them: Int32[n], Int32[c], -1 for the others."""
+    now = np.full(old.cluster.size, -1, np.int32)
+    stays = np.flatnonzero(carried >= 0)
+    now[carried[stays]] = stays
+    cluster_now = np.full(old.first_in.size, -1, np.int32)
+    kept = np.flatnonzero(~fresh)
+    cluster_now[old.cluster[carried[new.member[new.member_ptr[kept]]]]] = kept
+    return now, cluster_now

@@ -141,6 +141,14 @@ def links_of(clusters: Clusters) -> tuple[Int32, Int32, Float64]:
     return cause, effect, np.concatenate((clusters.own_strength, clusters.strength[pair, seat]))
 
 
+def causes_first(network: CausalNetwork, clusters: Clusters) -> Int32:
+    """The clusters by their last variable in causal order: Int32[c]."""
+    position = np.empty(len(network), np.int64)
+    position[network.order] = np.arange(len(network))
+    last = np.maximum.reduceat(position[clusters.member], clusters.member_ptr[:-1]) if clusters.first_in.size else position
+    return np.argsort(last, kind="stable").astype(np.int32)
+
+
 @compiled
 def chain_pairs(clusters: Clusters, pairs: int) -> None:
     """Takes pairs into use up to `pairs`: into the chains of their clusters and into a group. The last comes first in a chain."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reasoning.cluster_propagation import STRONGEST, Messages
+from reasoning.cluster_messages import STRONGEST, Messages
 from reasoning.clusters import Clusters
 from reasoning.native import compiled, inlined
 from schema.batches import Float64, Int32, Int64
@@ -45,10 +45,10 @@ def search_cores(
         if stamp[seed] == now + 2:
             continue
         cut_below = UNCUT
-        end = _grow(clusters, messages, seed, UNCUT, most_uncut, stamp, now, member, filled) if stamp[seed] < now else -1
+        end = _grow(clusters, messages, seed, UNCUT, most_uncut, stamp, now, member, filled, -1) if stamp[seed] < now else -1
         if end < 0:
             cut_below = threshold
-            end = _grow(clusters, messages, seed, threshold, clusters.leak.size, stamp, now, member, filled)
+            end = _grow(clusters, messages, seed, threshold, clusters.leak.size, stamp, now, member, filled, -1)
         if end == filled + 1 and not _in_doubt(clusters, messages, seed):
             _stand_alone(clusters, messages, seed, answer)
             continue
@@ -74,12 +74,14 @@ def _sorted_within(member: Int32, start: Int64, clusters: int) -> Int32:
 def split_search(clusters: Clusters, messages: Messages, core: Int32, threshold: float, stamp: Int32, now: int, answer: Float64) -> tuple[Int32, Int64]:
     """As `split_core`, the clusters in the order in which they were reached."""
     member = np.empty(core.size, np.int32)
+    for cluster in core:
+        stamp[cluster] = now
     start = [0]
     filled = 0
     for seed in core:
         if stamp[seed] == now + 2:
             continue
-        end = _grow(clusters, messages, seed, threshold, clusters.leak.size, stamp, now, member, filled)
+        end = _grow(clusters, messages, seed, threshold, clusters.leak.size, stamp, now, member, filled, now)
         if end == filled + 1:
             _stand_alone(clusters, messages, seed, answer)
             continue
@@ -89,8 +91,13 @@ def split_search(clusters: Clusters, messages: Messages, core: Int32, threshold:
 
 
 @inlined
-def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, most: int, stamp: Int32, now: int, member: Int32, filled: int) -> int:
-    """Writes the part that a seed belongs to into `member` from `filled` on. Returns its end, or -1 where it has over `most` variables."""
+def _grow(
+    clusters: Clusters, messages: Messages, seed: int, threshold: float, most: int, stamp: Int32, now: int, member: Int32, filled: int, least: int
+) -> int:
+    """Writes the part that a seed belongs to into `member` from `filled` on. Returns its end, or -1 where it has over `most` variables.
+
+    Only what has a stamp of `least` or more can be in it.
+    """
     mark = now + 1 if threshold == UNCUT else now + 2
     member[filled] = seed
     stamp[seed] = mark
@@ -106,7 +113,7 @@ def _grow(clusters: Clusters, messages: Messages, seed: int, threshold: float, m
                 pair = clusters.first_out[cluster]
                 continue
             other = clusters.source[pair] if inward else clusters.effect[pair]
-            if stamp[other] != mark and is_kept(clusters, messages, pair, threshold):
+            if stamp[other] != mark and stamp[other] >= least and is_kept(clusters, messages, pair, threshold):
                 if threshold == UNCUT and stamp[other] >= now:
                     variables = most + 1  # it belongs to a part known to be too large
                 else:

@@ -11,7 +11,7 @@ from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
-from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, plan_region
+from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, feedback_within, plan_region
 from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
 
@@ -99,7 +99,7 @@ def _region(network: CausalNetwork, part: Int64, kept: Bool, back: FeedbackLinks
     links = links[kept[links]]
     parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=part.size)))).astype(np.int64)
     parent = np.searchsorted(part, network.parent[links]).astype(np.int32)
-    return plan_region(part, leak[part], parent_ptr, parent, network.strength[links], log_evidence[part], back, plans)
+    return plan_region(part, leak[part], parent_ptr, parent, network.strength[links], log_evidence[part], feedback_within(back, part), plans)
 
 
 def evidence_weights(solved: Posteriors, log_evidence: Float64, causes: Int64) -> Float64:

@@ -33,9 +33,9 @@ class FeedbackLinks:
         """Those chosen, bool[f] or by number."""
         return FeedbackLinks(self.cause[chosen], self.effect[chosen], self.strength[chosen])
 
-    def strongest(self, count: int) -> FeedbackLinks:
-        """As many of the strongest, in their order (ties: the first)."""
-        return self.only(np.sort(np.argsort(-self.strength, kind="stable")[:count]))
+    def same_as(self, cause: Int32, effect: Int32, strength: Float64) -> bool:
+        """Whether these are they, with the same strengths."""
+        return all(np.array_equal(*pair) for pair in ((self.cause, cause), (self.effect, effect), (self.strength, strength)))
 
 
 def no_feedback() -> FeedbackLinks:

@@ -1,6 +1,6 @@
 """Parts of a network that are solved exactly together, and the plans for it.
 
-Feedback links keep what they join together; such a part is solved by levels (reasoning.ordinal), or without them where that is too wide.
+Feedback links keep what they join together; such a part is solved by levels (reasoning.ordinal).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PlanCache:
 class Region:
     """Variables solved exactly together. variables: Int64[k] in the network; the other arrays are local, as `marginals` takes them.
 
-    `complete`: no feedback among the variables was left out; else it is followed as far as `ordinal` says, if at all.
+    `feedback`: links among them that are followed, as far as `ordinal` says.
     """
 
     variables: Int64
@@ -73,7 +73,11 @@ class Region:
     plan: EliminationPlan
     feedback: FeedbackLinks = field(default_factory=no_feedback)
     ordinal: OrdinalPlan | None = None
-    complete: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether its feedback is followed to its end."""
+        return self.ordinal is None or self.ordinal.complete
 
     def log_odds(self, log_evidence: Float64 | None = None) -> Float64:
         """Log P(1) / P(0), Float64[k], under the region's evidence or another. Raises InconsistentEvidenceError."""
@@ -123,27 +127,20 @@ def plan_region(
     parent: Int32,
     strength: Float64,
     log_evidence: Float64,
-    back: FeedbackLinks,
+    feedback: FeedbackLinks,
     plans: PlanCache,
 ) -> Region | None:
-    """A region with those feedback links whose ends are both in it, where that is too wide the strongest of them; None where none is too wide.
-
-    variables: Int64[k], ascending, as `back` numbers them; the other arrays are local. Feedback is left out before anything is cut.
-    """
+    """A region with its feedback links, None where it is too wide. variables: Int64[k], ascending; the other arrays and the links are local."""
     plan = plans.plan(parent_ptr, parent)
     if plan is None:
         return None
-    every = feedback = _feedback_within(back, variables)
-    ordinal = None
-    while ordinal is None and len(feedback):
-        ordinal = plans.ordinal(parent_ptr, parent, feedback)
-        if ordinal is None:
-            feedback = feedback.strongest(len(feedback) // 2)
-    complete = len(feedback) == len(every) and (ordinal is None or ordinal.complete)
-    return Region(variables, leak, parent_ptr, parent, strength, log_evidence, ordinal.plan if ordinal else plan, feedback, ordinal, complete)
+    ordinal = plans.ordinal(parent_ptr, parent, feedback) if len(feedback) else None
+    if ordinal is None and len(feedback):
+        return None
+    return Region(variables, leak, parent_ptr, parent, strength, log_evidence, ordinal.plan if ordinal else plan, feedback, ordinal)
 
 
-def _feedback_within(feedback: FeedbackLinks, part: Int64) -> FeedbackLinks:
+def feedback_within(feedback: FeedbackLinks, part: Int64) -> FeedbackLinks:
     """The feedback links among the variables of a part, by their places in it."""
     if part.size < 2 or not len(feedback):
         return no_feedback()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning.cluster_propagation import Messages
+from reasoning.cluster_messages import Messages
 from reasoning.clusters import MOST_TARGETS, NONE, Clusters, chain_pairs
 from reasoning.native import compiled
 from reasoning.sharding.protocol import Facts

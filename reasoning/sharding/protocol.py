@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reasoning.cluster_propagation import Float32
+from reasoning.cluster_messages import Float32
 from schema.batches import Float64, Int32
 
 

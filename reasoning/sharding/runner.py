@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reasoning.cluster_propagation import Messages, no_messages
+from reasoning.cluster_messages import Messages, no_messages
 from reasoning.clusters import Clusters
 from reasoning.network import CausalNetwork
 from reasoning.sharding.assignment import assign, cut_share

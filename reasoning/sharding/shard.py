@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.cluster_propagation import MOST_VISITS, NO_END, Float32, scratch, sweep, tell, visit, work_list
+from reasoning.cluster_messages import Float32, scratch, work_list
+from reasoning.cluster_propagation import MOST_VISITS, NO_END, sweep, tell, visit
 from reasoning.network import Bool
 from reasoning.sharding.parts import Part
 from reasoning.sharding.protocol import Batch, Facts, Report

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cyclic_networks import cyclic_problems, least_fixpoint_posteriors
+from benchmarks.cyclic_networks import calling_back, cyclic_problems, least_fixpoint_posteriors
 from benchmarks.estates import STYLES, alarm_ratio, incident, synthetic_estate
 from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.belief_arrays import state_arrays, state_of
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.inference import close_upwards
-from reasoning.network import CausalNetwork, FeedbackLinks, causal_network, network_of
+from reasoning.network import CausalNetwork, FeedbackLinks, causal_network, network_of, no_feedback
 from reasoning.regions import PlanCache
 from schema.batches import Float64, Int64
 from tests.reasoning.networks import enumerated, networks, problems
@@ -90,6 +90,21 @@ def test_feedback_within_and_between_entities_is_followed_to_its_least_fixpoint(
         np.testing.assert_allclose(found, least_fixpoint_posteriors(problem)[: problem.roots], atol=1e-5)
 
 
+def test_where_cores_are_too_narrow_for_all_feedback_most_of_what_it_does_is_kept() -> None:
+    left_out: list[float] = []
+    narrow: list[float] = []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        estate = calling_back(synthetic_estate(6, seed, style=STYLES[seed % 4]), 0.3, random)
+        network, evidence = estate.network, incident(estate, 1 + seed % 3, random)[1]
+        whole = BeliefState(network, evidence)
+        if whole.posteriors().exact:
+            others = BeliefState(replace(network, feedback=no_feedback()), evidence), BeliefState(network, evidence, CUT_OFTEN, PlanCache(widest=8))
+            for errors, other in zip((left_out, narrow), others, strict=True):
+                errors.append(abs(other.probability - whole.probability)[network.is_defect].max())
+    assert np.mean(narrow) < np.mean(left_out) / 3.0
+
+
 @dataclass(slots=True)
 class _Estate:
     """What a state should know, kept the plain way."""
@@ -147,6 +162,33 @@ def _change(state: BeliefState, known: _Estate, change: int, random: np.random.G
         gone = random.integers(network.strength.size)
         state.set_strengths(network.parent[[gone]], network.effect[[gone]], np.zeros(1))
         known.rebuilt(network.leak, np.where(np.arange(network.strength.size) == gone, 0.0, network.strength))
+
+
+@given(st.integers(0, 40), st.sampled_from([3, 5, 16]), st.lists(st.integers(0, 3), min_size=1, max_size=8))
+@settings(max_examples=40)
+def test_with_feedback_a_state_that_went_through_changes_equals_one_made_anew(seed: int, widest: int, changes: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    estate = calling_back(synthetic_estate(8, seed, style=STYLES[seed % 4], prior_scale=0.3), 0.3, random)
+    network, evidence = estate.network, incident(estate, 2, random)[1].copy()
+    state, names = BeliefState(network, evidence, CUT_OFTEN, PlanCache(widest=widest)), np.arange(len(network), dtype=np.int32)
+    back = network.feedback
+    for change in changes:
+        strength, there = network.strength, np.ones(len(network.feedback), np.bool_)
+        if change == 0:
+            evidence[random.integers(evidence.size)] = random.choice([-2.0, 0.0, 3.0])
+        elif change == 1:
+            strength = np.where(random.random(strength.size) < 0.1, random.uniform(0.2, 0.9, strength.size), strength)
+        elif change == 2:
+            there = random.random(len(back)) < 0.7
+        kept = back.only(there) if change == 2 else network.feedback
+        if change == 3:
+            kept = FeedbackLinks(kept.cause, kept.effect, kept.strength * random.uniform(0.5, 1.0, len(kept)))
+        network = network_of(network.leak, network.parent, network.effect, strength, network.cluster, network.is_defect, kept)
+        state.follow(network, evidence, names)
+        state.settle()
+    anew = BeliefState(network, evidence, CUT_OFTEN, PlanCache(widest=widest))
+    assume(not state.unsettled and not anew.unsettled)
+    np.testing.assert_allclose(state.probability, anew.probability, atol=2e-3)
 
 
 def _new_link(network: CausalNetwork, random: np.random.Generator) -> tuple[int, int]:

@@ -81,21 +81,15 @@ def test_feedback_that_is_no_probability_is_refused() -> None:
         network_of(np.array([0.1, 0.1]), nothing, nothing, np.empty(0), np.arange(2, dtype=np.int32), np.zeros(2, np.bool_), feedback)
 
 
-def test_where_not_all_feedback_fits_the_strongest_of_it_is_followed() -> None:
+def test_where_not_all_feedback_fits_part_of_it_is_followed_and_nothing_is_called_exact() -> None:
     random = np.random.default_rng(1)
     pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
     ends = np.array([pairs[place] for place in random.permutation(len(pairs))[:24]], np.int32)
     network = CyclicProblem(np.full(7, 0.1), ends[:, 0].copy(), ends[:, 1].copy(), random.uniform(0.2, 0.6, 24), np.zeros(7), 0).network()
-    followed = set()
-    for widest in range(5, 20):
+    for widest in range(3, 20):
         solved = posteriors(network, np.zeros(7), wanted=np.ones(7, np.bool_), plans=PlanCache(widest=widest))
-        for region in solved.parts.regions:
-            if region.variables.size == 7:
-                followed.add(len(region.feedback))
-                left_out = np.setdiff1d(network.feedback.strength, region.feedback.strength)
-                assert region.feedback.strength.min(initial=1.0) > left_out.max(initial=0.0)
-                assert not (solved.exact and left_out.size)
-    assert min(followed) < max(followed) == len(network.feedback)
+        followed = sum(len(region.feedback) for region in solved.parts.regions)
+        assert followed == len(network.feedback) or not solved.exact
 
 
 def test_a_diagnosis_follows_feedback() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.estates import SERVICE, STYLES, Style, SyntheticEstate, alarm_ratio, incident, synthetic_estate
 from reasoning.belief import BeliefSettings, BeliefState
-from reasoning.cluster_propagation import no_messages
+from reasoning.cluster_messages import no_messages
 from reasoning.clusters import cluster_network
 from reasoning.network import network_of
 from reasoning.reasoner import ReasonerSettings
