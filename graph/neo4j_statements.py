@@ -128,10 +128,12 @@ SET e.last_seen = CASE WHEN e.last_seen < $at THEN $at ELSE e.last_seen END
 RETURN count(*) AS written
 """
 
+# A row is a source and the list of its targets.
 TOUCH_RELATIONS = """
 UNWIND $rows AS row
-MATCH (a:Entity {id: row.source})
-MATCH (b:Entity {id: row.target})
+MATCH (a:Entity {id: row[0]})
+UNWIND row[1] AS target
+MATCH (b:Entity {id: target})
 MATCH (a)-[r:{type}]->(b)
 SET r.kind = r.kind
 SET r.last_seen = CASE WHEN r.last_seen < $at THEN $at ELSE r.last_seen END
