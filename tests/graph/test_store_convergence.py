@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph.memory_store import MemoryGraphStore
+from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey
 from schema.identity import EntityRef
@@ -121,3 +124,43 @@ def test_once_two_writers_see_again_what_they_hold_it_is_all_there_and_nothing_e
         assert {(each.ref, each.attributes["version"]) for each in (await store.snapshot()).entities} == {(ref, "9") for ref in held}
 
     asyncio.run(check())
+
+
+def of_its_own(steps: Sequence[Step]) -> list[Step]:
+    """What a writer can do: it lets expire only what it holds, and not before it saw it."""
+    seen: dict[EntityRef, int] = {}
+    able = list[Step]()
+    for step in steps:
+        if isinstance(step, Expiry):
+            gone = tuple(ref for ref in step.refs if seen.get(ref, step.at + 1) <= step.at)
+            able.append(Expiry(gone, step.at))
+            seen = {ref: last for ref, last in seen.items() if ref not in gone}
+        else:
+            seen |= {ref: max(step.last, seen.get(ref, 0)) for ref in refs_of(step)}
+            able.append(step)
+    return able
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS.map(of_its_own), STEPS.map(of_its_own), st.randoms(use_true_random=False))
+def test_whoever_lets_expire_what_the_other_still_sees_the_same_entities_are_left_in_any_interleaving(
+    one: list[Step], other: list[Step], random: Random
+) -> None:
+    async def left(steps: Sequence[tuple[str, Step]], store: GraphStore) -> object:
+        for writer, step in steps:
+            await perform(store, writer, step)
+        return [(each.ref, dict(each.attributes), each.last_seen) for each in (await store.snapshot()).entities]
+
+    async def check(directory: Path) -> None:
+        in_turn, mixed = [("a", step) for step in one] + [("b", step) for step in other], interleaved(one, other, random)
+        expected = await left(in_turn, MemoryGraphStore())
+        assert await left(mixed, MemoryGraphStore()) == expected
+        embedded = SqliteGraphStore(directory / "whence.db")
+        await embedded.ensure_schema()
+        try:
+            assert await left(mixed, embedded) == expected
+        finally:
+            await embedded.close()
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(check(Path(directory)))
