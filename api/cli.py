@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api import store_cli
+from api import knowledge_cli, store_cli
 from api.settings import CONFIG_VARIABLE, ServeSettings, flag, variable
 from api.terminal import CommandError, ReaderGoneError, print_json, silence, stdout_console, tell, write_line
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 app.add_typer(store_cli.app)
+app.add_typer(knowledge_cli.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Server = Annotated[str, typer.Option("--server", metavar="URL", envvar="WHENCE_SERVER", help="The Whence to ask.")]
@@ -120,7 +121,7 @@ def demo(context: typer.Context) -> None:
 def replay(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="OTLP files, or folders of them.")],
     at: Annotated[list[str] | None, typer.Option("--at", metavar="TIME", help="An instant to answer for (ISO 8601), repeatable; the end if left out.")] = None,
-    knowledge: Annotated[Path | None, typer.Option("--knowledge", metavar="DIR", help="Folder of causal rule files to use.")] = None,
+    knowledge: Annotated[Path | None, typer.Option("--knowledge", metavar="DIR", help="Folder of causal rule files to lay over the packaged ones.")] = None,
     default_cluster: Annotated[str, typer.Option("--default-cluster", metavar="NAME", help="Cluster of telemetry that does not name its own.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -232,7 +233,7 @@ def incidents(
 @app.command()
 def doctor(
     knowledge: Annotated[
-        bool, typer.Option("--knowledge", help="Run the worked examples of the rule files in DIR, or of the packaged ones; needs no server.")
+        bool, typer.Option("--knowledge", help="Run the worked examples of the packaged rule files, with those in DIR over them; needs no server.")
     ] = False,
     directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="With --knowledge: the folder of rule files.")] = None,
     otlp_grpc: Annotated[str, typer.Option("--otlp-grpc", metavar="HOST:PORT", envvar=variable("otlp_grpc"), help="Where OTLP/gRPC should answer.")] = "",
@@ -266,7 +267,9 @@ def export(
     root: Annotated[str, typer.Option("--root", metavar="ENTITY", help="Only what is around this entity; the whole estate if left out.")] = "",
     depth: Annotated[int, typer.Option("--depth", min=1, max=5, help="Relations away from ENTITY.")] = 1,
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="With PATH: as it was at this instant (ISO 8601).")] = "",
-    knowledge: Annotated[Path | None, typer.Option("--knowledge", metavar="DIR", help="With PATH: folder of causal rule files to use.")] = None,
+    knowledge: Annotated[
+        Path | None, typer.Option("--knowledge", metavar="DIR", help="With PATH: folder of causal rule files to lay over the packaged ones.")
+    ] = None,
     default_cluster: Annotated[str, typer.Option("--default-cluster", metavar="NAME", help="With PATH: cluster of telemetry that does not name its own.")] = "",
     server: Server = DEFAULT_SERVER,
 ) -> None:

@@ -65,7 +65,7 @@ class ServeSettings(BaseSettings):
     otlp_grpc: ListenAddress = Field(Address("127.0.0.1", 4317), description="Address of the OTLP/gRPC receiver.")
     otlp_http: ListenAddress = Field(Address("127.0.0.1", 4318), description="Address of the OTLP/HTTP receiver.")
     default_cluster: str = Field("", description="Cluster of telemetry that does not name its own.")
-    knowledge: Path | None = Field(None, description="Folder of causal rule files to use instead of the packaged ones.")
+    knowledge: Path | None = Field(None, description="Folder of causal rule files to lay over the packaged ones.")
     shards: int = Field(1, ge=1, le=64, description="Parts of the estate among which belief is propagated; 1 for all but very large ones.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is told on stderr: debug, info, warning or error.")
 

@@ -83,6 +83,7 @@ class DefectRule:
 
     `only_with`: the relation an entity must be the source of to fail so (only who consumes can be a slow consumer); `only_without`: the
     relation it must not be the target of (traffic comes from outside only to those whom nobody inside calls). Empty for none.
+    `owner`: who can mend it, where that is not the owner of the kind.
     """
 
     name: str
@@ -93,6 +94,7 @@ class DefectRule:
     source: str
     only_with: str = ""
     only_without: str = ""
+    owner: str = ""
 
 
 class Toward(StrEnum):
@@ -117,12 +119,14 @@ class PropagationRule:
 
 @dataclass(frozen=True, slots=True)
 class KindKnowledge:
-    """All that is known of one kind of entity."""
+    """All that is known of one kind of entity. `source`: of the strengths and rates, empty where nobody says. `owner`: who usually owns the entities."""
 
     kind: str
     conditions: Mapping[str, ConditionRule]
     defects: Mapping[str, DefectRule]
     links: tuple[CauseLink, ...]
+    source: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,27 @@ class WorkedExample:
 
 
 @dataclass(frozen=True, slots=True)
+class Selector:
+    """The entities of a kind that an override is for. None: any. `name` may hold * and ?; `labels`: attributes the entity must have."""
+
+    kind: str
+    cluster: str | None
+    namespace: str | None
+    name: str | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """`priors`: defect -> prior per hour. `thresholds`: condition -> least difference, in its attribute's unit, that anyone would act on."""
+
+    location: str
+    selector: Selector
+    priors: Mapping[str, float]
+    thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class CausalKnowledge:
     """The knowledge in force. `version`: a digest of the files it came from."""
 
@@ -153,3 +178,4 @@ class CausalKnowledge:
     kinds: Mapping[str, KindKnowledge]
     propagation: tuple[PropagationRule, ...]
     examples: tuple[WorkedExample, ...]
+    overrides: tuple[Override, ...] = ()

@@ -3,134 +3,81 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
-from yaml.constructor import SafeConstructor
 
 from schema.attributes import ATTRIBUTES
 from schema.detectors import DETECTORS
 from schema.kinds import ENTITY_KINDS
 from schema.knowledge import CausalKnowledge, CauseLink, ConditionRule, DefectRule, KindKnowledge, PropagationRule, RemedyRule, Strength, Toward, WorkedExample
+from schema.overrides import read_overrides
 from schema.relations import RELATION_KINDS
+from schema.rule_format import CONDITION, DEFECT, EXAMPLE, EXPRESSION, PROPAGATION, REMEDY, RULES
+from schema.rule_nodes import CausalModelError, Node, near, overlaid, parse
 from schema.strength import StrengthError, constant, expression
 from schema.windows import ChangeKind
 
+__all__ = ["OVERRIDES_FILE", "PACKAGED", "CausalModelError", "load_knowledge"]
+
 PACKAGED = Path(__file__).parent / "causal"
-
-
-class CausalModelError(Exception):
-    """A rule file that can't be used; the message names file, line and the nearest name."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A YAML value that knows where it stands."""
-
-    file: str
-    line: int
-    value: Any
-
-    def fail(self, problem: str) -> CausalModelError:
-        return CausalModelError(f"{self.file}:{self.line}: {problem}")
-
-    def items(self) -> list[tuple[str, _Node]]:
-        if not isinstance(self.value, dict):
-            raise self.fail("a mapping is needed here.")
-        return list(self.value.items())
-
-    def elements(self) -> list[_Node]:
-        if not isinstance(self.value, list):
-            raise self.fail("a list is needed here.")
-        return list(self.value)
-
-    def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, _Node]:
-        found = dict(self.items())
-        for key, node in found.items():
-            if key not in required + optional:
-                raise node.fail(f'the key "{key}" is not known here.{_near(key, required + optional)}')
-        for key in required:
-            if key not in found:
-                raise self.fail(f'the key "{key}" is missing here.')
-        return found
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value.strip():
-            raise self.fail("a text is needed here.")
-        return self.value.strip()
-
-    def number(self) -> float:
-        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
-            raise self.fail(f"a number is needed here, not {self.value!r}.")
-        return float(self.value)
-
-    def probability(self) -> float:
-        number = self.number()
-        if not 0.0 < number < 1.0:
-            raise self.fail(f"a probability between 0 and 1 is needed here, not {number:g}.")
-        return number
-
-    def one_of(self, what: str, names: Mapping[str, object]) -> str:
-        name = self.text()
-        if name not in names:
-            raise self.fail(f'{what} "{name}" does not exist.{_near(name, tuple(names))}')
-        return name
+OVERRIDES_FILE = "overrides.yaml"
 
 
 def load_knowledge(directory: Path | None = None) -> CausalKnowledge:
-    """All rule files of a directory (None: the packaged ones). Raises CausalModelError."""
-    folder = directory or PACKAGED
-    files = sorted(folder.glob("*.yaml"))
-    if not files:
-        raise CausalModelError(f"{folder}: no rule files (*.yaml) are here: choose another knowledge directory.")
+    """The packaged rule files, and over them, by kind and name, those of a directory with its overrides.yaml. Raises CausalModelError."""
     digest = hashlib.sha256()
-    roots = []
-    for file in files:
-        content = file.read_bytes()
-        digest.update(file.name.encode() + b"\0" + content)
-        roots.append(_parse(f"schema/causal/{file.name}" if directory is None else str(file), content))
-    kinds: dict[str, KindKnowledge] = {}
-    for root in roots:
-        kind = _kind(root)
-        if kind.kind in kinds:
-            raise root.fail(f'the kind "{kind.kind}" is described in two files.')
-        kinds[kind.kind] = kind
-    propagation = tuple(rule for root in roots for rule in _propagation(root, kinds))
-    examples = tuple(example for root in roots for example in _examples(root))
-    return CausalKnowledge(digest.hexdigest()[:12], kinds, propagation, examples)
+    roots = _read(PACKAGED, "schema/causal/", digest)
+    overrides: Node | None = None
+    if directory is not None:
+        above = _read(directory, f"{directory}/", digest)
+        overrides = above.pop(OVERRIDES_FILE, None)
+        roots = _laid_over(_by_kind(roots.values()), _by_kind(above.values()))
+    else:
+        roots = _by_kind(roots.values())
+    kinds = {kind: _kind(root) for kind, root in roots.items()}
+    propagation = tuple(rule for root in roots.values() for rule in _propagation(root, kinds))
+    examples = tuple(example for root in roots.values() for example in _examples(root))
+    return CausalKnowledge(digest.hexdigest()[:12], kinds, propagation, examples, read_overrides(overrides, kinds) if overrides else ())
 
 
-def _parse(name: str, content: bytes) -> _Node:
+def _read(folder: Path, prefix: str, digest: hashlib._Hash) -> dict[str, Node]:
     try:
-        node = yaml.compose(content, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise CausalModelError(f"{name}:{line}: this is no YAML: {error.problem}.") from error
-    if node is None:
-        raise CausalModelError(f"{name}:1: the file is empty.")
-    return _wrap(name, node)
+        contents = {file.name: file.read_bytes() for file in sorted(folder.glob("*.yaml"))}
+    except OSError as error:
+        raise CausalModelError(f"{folder}: the rule files can't be read: {error.strerror}.") from error
+    if not contents:
+        raise CausalModelError(f"{folder}: no rule files (*.yaml) are here: choose another knowledge directory.")
+    for name, content in contents.items():
+        digest.update(name.encode() + b"\0" + content)
+    return {name: parse(f"{prefix}{name}", content) for name, content in contents.items()}
 
 
-def _wrap(file: str, node: yaml.Node) -> _Node:
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, _Node] = {}
-        for key, value in node.value:
-            if key.value in found:
-                raise CausalModelError(f'{file}:{key.start_mark.line + 1}: the key "{key.value}" stands here twice.')
-            found[key.value] = _Node(file, key.start_mark.line + 1, _wrap(file, value).value)
-        return _Node(file, line, found)
-    if isinstance(node, yaml.SequenceNode):
-        return _Node(file, line, [_wrap(file, each) for each in node.value])
-    return _Node(file, line, SafeConstructor().construct_object(node))
+def _by_kind(roots: Iterable[Node]) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    for root in roots:
+        fields = dict(root.items())
+        if "kind" not in fields:
+            raise root.fail('the key "kind" is missing here.')
+        kind = fields["kind"].one_of("entity kind", ENTITY_KINDS)
+        if kind in found:
+            raise root.fail(f'the kind "{kind}" is described in two files, here and in {found[kind].file}.')
+        found[kind] = root
+    return found
 
 
-def _kind(root: _Node) -> KindKnowledge:
-    fields = root.fields(("kind", "conditions"), ("defects", "implies", "propagation", "tests"))
+def _laid_over(below: Mapping[str, Node], above: Mapping[str, Node]) -> dict[str, Node]:
+    found = dict(below)
+    for kind, root in above.items():
+        replaces = dict(root.items()).get("replaces")
+        if replaces is not None and not isinstance(replaces.value, bool):
+            raise replaces.fail("true or false is needed here.")
+        keeps = kind in below and not (replaces and replaces.value)
+        found[kind] = overlaid(below[kind], root) if keeps else root
+    return found
+
+
+def _kind(root: Node) -> KindKnowledge:
+    fields = root.fields(RULES)
     kind = fields["kind"].one_of("entity kind", ENTITY_KINDS)
     conditions = {name: _condition(name, node) for name, node in fields["conditions"].items()}
     defects: dict[str, DefectRule] = {}
@@ -143,11 +90,12 @@ def _kind(root: _Node) -> KindKnowledge:
     for name, node in fields["implies"].items() if "implies" in fields else []:
         _exists(node, name, kind, conditions)
         links += _links(name, node, kind, conditions)
-    return KindKnowledge(kind, conditions, defects, tuple(links))
+    about = {key: fields[key].text() if key in fields else "" for key in ("source", "owner")}
+    return KindKnowledge(kind, conditions, defects, tuple(links), **about)
 
 
-def _condition(name: str, node: _Node) -> ConditionRule:
-    fields = node.fields(("summary",), ("attribute", "detector", "leak", "false_positive", "false_negative"))
+def _condition(name: str, node: Node) -> ConditionRule:
+    fields = node.fields(CONDITION)
     attribute = fields["attribute"].one_of("attribute", ATTRIBUTES) if "attribute" in fields else ""
     detector = fields["detector"].one_of("detector", DETECTORS) if "detector" in fields else ""
     rates = {
@@ -156,37 +104,36 @@ def _condition(name: str, node: _Node) -> ConditionRule:
     return ConditionRule(name, fields["summary"].text(), attribute, detector, **rates)
 
 
-def _defect(name: str, node: _Node) -> DefectRule:
-    fields = node.fields(("summary", "prior_per_hour", "causes", "remedies", "source"), ("raised_by", "only_with", "only_without"))
+def _defect(name: str, node: Node) -> DefectRule:
+    fields = node.fields(DEFECT)
     changes = {kind.value: kind for kind in ChangeKind}
     raised = {}
     for change, factor in fields["raised_by"].items() if "raised_by" in fields else []:
         if change not in changes:
-            raise factor.fail(f'change "{change}" does not exist.{_near(change, tuple(changes))}')
+            raise factor.fail(f'change "{change}" does not exist.{near(change, tuple(changes))}')
         raised[change] = factor.number()
-    remedies = tuple(
-        RemedyRule(**{key: each.text() for key, each in remedy.fields(("action", "effect", "risk")).items()}) for remedy in fields["remedies"].elements()
-    )
+    remedies = tuple(RemedyRule(**{key: each.text() for key, each in remedy.fields(REMEDY).items()}) for remedy in fields["remedies"].elements())
     only = {key: fields[key].one_of("relation", RELATION_KINDS) if key in fields else "" for key in ("only_with", "only_without")}
-    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), **only)
+    owner = fields["owner"].text() if "owner" in fields else ""
+    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), **only, owner=owner)
 
 
-def _links(cause: str, node: _Node, kind: str, conditions: Mapping[str, ConditionRule]) -> Iterator[CauseLink]:
+def _links(cause: str, node: Node, kind: str, conditions: Mapping[str, ConditionRule]) -> Iterator[CauseLink]:
     for effect, strength in node.items():
         _exists(strength, effect, kind, conditions)
         yield CauseLink(cause, effect, strength.probability())
 
 
-def _exists(node: _Node, condition: str, kind: str, conditions: Mapping[str, object]) -> None:
+def _exists(node: Node, condition: str, kind: str, conditions: Mapping[str, object]) -> None:
     if condition not in conditions:
-        raise node.fail(f'condition "{condition}" of kind "{kind}" does not exist.{_near(condition, tuple(conditions))}')
+        raise node.fail(f'condition "{condition}" of kind "{kind}" does not exist.{near(condition, tuple(conditions))}')
 
 
-def _propagation(root: _Node, kinds: Mapping[str, KindKnowledge]) -> Iterator[PropagationRule]:
+def _propagation(root: Node, kinds: Mapping[str, KindKnowledge]) -> Iterator[PropagationRule]:
     fields = dict(root.items())
     from_kind = fields["kind"].text()
     for node in fields["propagation"].elements() if "propagation" in fields else []:
-        rule = node.fields(("over", "toward", "cause", "to", "effect", "strength"))
+        rule = node.fields(PROPAGATION)
         to_kind = rule["to"].one_of("entity kind with rules", kinds)
         cause, effect = rule["cause"].text(), rule["effect"].text()
         source = kinds[from_kind]
@@ -197,27 +144,27 @@ def _propagation(root: _Node, kinds: Mapping[str, KindKnowledge]) -> Iterator[Pr
         yield PropagationRule(rule["over"].one_of("relation", RELATION_KINDS), toward, from_kind, cause, to_kind, effect, _strength(rule["strength"]))
 
 
-def _strength(node: _Node) -> Strength:
+def _strength(node: Node) -> Strength:
     try:
         if isinstance(node.value, dict):
-            fields = node.fields(("expression", "otherwise"))
+            fields = node.fields(EXPRESSION)
             return expression(fields["expression"].text(), fields["otherwise"].number())
         return constant(node.number())
     except StrengthError as error:
         raise node.fail(f"{error}") from error
 
 
-def _examples(root: _Node) -> Iterator[WorkedExample]:
+def _examples(root: Node) -> Iterator[WorkedExample]:
     fields = dict(root.items())
     for node in fields["tests"].elements() if "tests" in fields else []:
-        test = node.fields(("name", "entities"), ("relations", "live", "causes", "symptoms", "findings", "first"))
-        relations = tuple(tuple(end.text() for end in each.elements()) for each in test["relations"].elements()) if "relations" in test else ()
+        test = node.fields(EXAMPLE)
+        relations = tuple(_ends(each) for each in test["relations"].elements()) if "relations" in test else ()
         numbers = {part: {key: each.number() for key, each in test[part].items()} if part in test else {} for part in ("live", "symptoms", "findings")}
         yield WorkedExample(
             name=test["name"].text(),
             location=f"{node.file}:{node.line}",
             entities={each.text(): each.text().split(":")[0] for each in test["entities"].elements()},
-            relations=tuple((source, kind, target) for source, kind, target in relations),
+            relations=relations,
             live=numbers["live"],
             causes=tuple(each.text() for each in test["causes"].elements()) if "causes" in test else (),
             symptoms=numbers["symptoms"],
@@ -226,6 +173,9 @@ def _examples(root: _Node) -> Iterator[WorkedExample]:
         )
 
 
-def _near(name: str, names: tuple[str, ...]) -> str:
-    near = get_close_matches(name, names, 1)
-    return f' Did you mean "{near[0]}"?' if near else ""
+def _ends(node: Node) -> tuple[str, str, str]:
+    match [end.text() for end in node.elements()]:
+        case [source, kind, target]:
+            return source, kind, target
+        case _:
+            raise node.fail("[source, relation, target] is needed here.")
