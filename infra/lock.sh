@@ -18,3 +18,5 @@ lock runtime.txt
 lock development.txt --extra dev --extra oracle
 lock bench.txt --extra bench --constraint requirements/development.txt
 lock ray.txt --extra ray
+"$tools/bin/pip-compile" --quiet --strip-extras --generate-hashes --allow-unsafe --no-header --no-annotate \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --output-file requirements/py2neo.txt requirements/py2neo.in
