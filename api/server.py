@@ -58,6 +58,8 @@ def run_server(flags: Mapping[str, object], config: Path | None, *, as_json: boo
         knowledge = load_knowledge(settings.knowledge)
         logging.basicConfig(format=LOG_FORMAT, stream=sys.stderr)
         logging.getLogger("whence").setLevel(settings.log_level.upper())
+        # The driver warns of each transaction it repeats; what it gives up comes as the store's trouble.
+        logging.getLogger("neo4j").setLevel(logging.ERROR)
         tell("Preparing the inference engine; the first start after an installation takes some seconds.")
         prepare(lambda step: log.debug("Preparing %s.", step))
         asyncio.run(serve(settings, knowledge, print_json_doors if as_json else print_doors))

@@ -32,6 +32,8 @@ RETRY_SECONDS = 5.0  # the pipeline waits that long for a store that is away, ea
 TRANSACTION_SECONDS = 120.0
 # What these say is wrong with a statement: ours, and a bug.
 OUR_FAULT = ("Neo.ClientError.Statement.", "Neo.ClientError.Schema.ConstraintValidationFailed")
+# What a statement found was deleted before it had the lock.
+OVERTAKEN = "Neo.ClientError.Statement.EntityNotFound"
 
 
 class Neo4jGraphStore:
@@ -160,6 +162,8 @@ class Neo4jGraphStore:
             ) from refused
         except Neo4jError as refused:
             code = refused.code or ""
+            if code == OVERTAKEN:
+                raise StoreUnavailableError(f"Another writer of {self._address} let go of what was being written: write it again.") from refused
             if code.startswith(OUR_FAULT):
                 raise
             if code.endswith("DatabaseNotFound"):

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
+from neo4j.exceptions import Neo4jError
 
 from graph.checking import check
 from graph.neo4j_address import parse_neo4j
 from graph.neo4j_schema import LAYOUT
-from graph.neo4j_store import Neo4jGraphStore
+from graph.neo4j_store import OVERTAKEN, Neo4jGraphStore
 from graph.opening import open_store
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
@@ -87,6 +88,16 @@ async def test_a_store_that_was_not_opened_or_is_closed_says_so() -> None:
     await store.close()
     with pytest.raises(StoreUnavailableError, match="is closed"):
         await store.snapshot()
+
+
+@pytest.mark.parametrize(("code", "trouble"), [(OVERTAKEN, StoreUnavailableError), ("Neo.ClientError.Statement.SyntaxError", Neo4jError)])
+async def test_what_another_writer_deleted_meanwhile_is_to_be_repeated_and_a_wrong_statement_stays_a_bug(code: str, trouble: type[Exception]) -> None:
+    store = Neo4jGraphStore(parse_neo4j("bolt://127.0.0.1:1"))
+    with pytest.raises(trouble) as told:
+        async with store._told():
+            raise Neo4jError._hydrate_neo4j(code=code, message="Unable to load RELATIONSHIP 4:7.")
+    assert type(told.value) is StoreUnavailableError or code != OVERTAKEN
+    await store.close()
 
 
 @pytest_asyncio.fixture
