@@ -14,6 +14,8 @@ from api.instants import write_instant
 from api.settings import ServeSettings, SettingsError, read_settings
 from api.terminal import CommandError, print_json, tell, write_line
 from graph.checking import check as check_records
+from graph.neo4j_schema import LAYOUT
+from graph.neo4j_store import Neo4jGraphStore
 from graph.opening import open_store
 from graph.record_json import RecordError, record_line, record_of
 from graph.records import Record, SavedState
@@ -138,16 +140,12 @@ def vacuum(flags: Flags, config: Path | None, *, as_json: bool) -> None:
 
 def migrate(flags: Flags, config: Path | None, *, dry_run: bool, as_json: bool) -> None:
     """Brings the layout up to date, or tells what would be done. `serve` does the same at its start. Raises CommandError."""
-    settings, store = _opened(flags, config)
-    if not isinstance(store, SqliteGraphStore):
-        if dry_run:
-            _answer(
-                {"store": settings.store.partition("://")[0], "pending": [], "note": "Constraints and indexes are made anew where missing."}, as_json=as_json
-            )
-            return
-        _with_store(flags, config, _nothing, writing=True)
-        _answer({"pending": []}, as_json=as_json)
+    _, store = _opened(flags, config)
+    if isinstance(store, Neo4jGraphStore):
+        _migrate_neo4j(store, dry_run=dry_run, as_json=as_json)
         return
+    if not isinstance(store, SqliteGraphStore):
+        raise CommandError("This store has no layout to migrate.")
     try:
         before = store.layout_on_disk()
     except StoreError as trouble:
@@ -156,6 +154,24 @@ def migrate(flags: Flags, config: Path | None, *, dry_run: bool, as_json: bool) 
     if not dry_run:
         _with_store(flags, config, _nothing, writing=True)
     _answer({"layout": before if dry_run else len(MIGRATIONS), "pending" if dry_run else "migrated": pending}, as_json=as_json)
+
+
+def _migrate_neo4j(store: Neo4jGraphStore, *, dry_run: bool, as_json: bool) -> None:
+    async def run() -> Sequence[int]:
+        try:
+            pending = await store.due()
+            if not dry_run:
+                await store.ensure_schema()
+        finally:
+            await store.close()
+        return pending
+
+    try:
+        pending = asyncio.run(run())
+    except StoreError as trouble:
+        raise CommandError(str(trouble)) from trouble
+    before = LAYOUT - len(pending)
+    _answer({"layout": before if dry_run else LAYOUT, "pending" if dry_run else "migrated": list(pending)}, as_json=as_json)
 
 
 async def _nothing(_: GraphStore, __: ServeSettings) -> None:

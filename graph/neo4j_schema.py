@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from neo4j import AsyncManagedTransaction, AsyncSession
 
 from graph.store import StoreUnavailableError, StoreVersionError
 
-LAYOUT = 1
+# What makes each layout of the one before it, one transaction each; the first is made of constraints and indexes alone.
+MIGRATIONS: tuple[tuple[str, ...], ...] = ((),)
+LAYOUT = len(MIGRATIONS)
 OLDEST = (5, 26)
 LABELS = ("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState")
 # Idempotent, and run at every start: what was dropped by hand comes back.
@@ -30,20 +33,36 @@ SCHEMA = (
 WAIT_SECONDS = 300
 
 
-async def ensure(session: AsyncSession) -> None:
-    """Checks the server and the database, and creates what is missing. Raises StoreUnavailableError, StoreVersionError."""
-    version = await session.execute_read(_server_version)
-    if _series(version) < OLDEST:
-        raise StoreUnavailableError(f"The server is Neo4j {version}, and Whence needs {OLDEST[0]}.{OLDEST[1]} or later: upgrade it.")
-    layout = await session.execute_read(_layout)
-    if layout is not None and layout > LAYOUT:
-        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {LAYOUT}: upgrade Whence, or choose another database.")
-    if layout is None and (stranger := await session.execute_read(_stranger)) is not None:
-        raise StoreUnavailableError(f"The database holds nodes labelled {stranger} that Whence did not write: choose another database.")
+async def ensure(session: AsyncSession, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Checks the server and the database, runs the migrations that are due, and creates what is missing. Raises StoreUnavailableError, StoreVersionError."""
+    pending = await due(session, migrations)
     for statement in SCHEMA:
         await session.execute_write(_run, statement)
     await session.execute_write(_run, f"CALL db.awaitIndexes({WAIT_SECONDS})")
-    await session.execute_write(_run, f"MERGE (n:WhenceLayout {{name: 'whence'}}) SET n.number = {LAYOUT}")
+    for number in pending:
+        await session.execute_write(_migrate, number, migrations[number - 1])
+
+
+async def due(session: AsyncSession, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> Sequence[int]:
+    """The layouts still to be made, in order; nothing is written. Raises StoreUnavailableError, StoreVersionError."""
+    version = await session.execute_read(_server_version)
+    if _series(version) < OLDEST:
+        raise StoreUnavailableError(f"The server is Neo4j {version}, and Whence needs {OLDEST[0]}.{OLDEST[1]} or later: upgrade it.")
+    layout, known = await session.execute_read(_layout), len(migrations)
+    if layout is not None and layout > known:
+        raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {known}: upgrade Whence, or choose another database.")
+    if layout is None and (stranger := await session.execute_read(_stranger)) is not None:
+        raise StoreUnavailableError(f"The database holds nodes labelled {stranger} that Whence did not write: choose another database.")
+    return range((layout or 0) + 1, known + 1)
+
+
+async def _migrate(transaction: AsyncManagedTransaction, number: int, statements: Sequence[str]) -> None:
+    # Takes the lock first: of several that start at once, one migrates.
+    record = await (await transaction.run("MERGE (n:WhenceLayout {name: 'whence'}) SET n.name = n.name RETURN n.number AS number")).single(strict=True)
+    if (record["number"] or 0) < number:
+        for statement in statements:
+            await _run(transaction, statement)
+        await (await transaction.run("MATCH (n:WhenceLayout {name: 'whence'}) SET n.number = $number", number=number)).consume()
 
 
 async def _run(transaction: AsyncManagedTransaction, statement: str) -> None:

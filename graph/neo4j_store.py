@@ -52,11 +52,21 @@ class Neo4jGraphStore:
 
     async def ensure_schema(self) -> None:
         async with self._told():
-            if self._driver is None:
-                self._driver = _driver(self._address, self._retry_seconds)
-                self._bookmarks = AsyncGraphDatabase.bookmark_manager()
+            self._connect()
             async with self._session() as session:
                 await neo4j_schema.ensure(session)
+
+    async def due(self) -> Sequence[int]:
+        """The migrations that `ensure_schema` would run; nothing is written. Raises what it raises."""
+        async with self._told():
+            self._connect()
+            async with self._session() as session:
+                return await neo4j_schema.due(session)
+
+    def _connect(self) -> None:
+        if self._driver is None:
+            self._driver = _driver(self._address, self._retry_seconds)
+            self._bookmarks = AsyncGraphDatabase.bookmark_manager()
 
     async def close(self) -> None:
         self._closed = True

@@ -13,7 +13,7 @@ from neo4j.exceptions import Neo4jError
 
 from graph.checking import check
 from graph.neo4j_address import parse_neo4j
-from graph.neo4j_schema import LAYOUT
+from graph.neo4j_schema import LAYOUT, due, ensure
 from graph.neo4j_store import OVERTAKEN, Neo4jGraphStore
 from graph.opening import open_store
 from graph.sqlite_store import SqliteGraphStore
@@ -132,6 +132,33 @@ async def test_a_graph_of_a_newer_whence_is_refused_and_left_alone(driver: Async
     trouble = await trouble_of(Neo4jGraphStore(neo4j_server.address))
     assert isinstance(trouble, StoreVersionError)
     assert str(trouble) == f"The store has layout {LAYOUT + 1}, this Whence knows up to {LAYOUT}: upgrade Whence, or choose another database."
+
+
+@pytest.mark.slow
+async def test_migrations_are_told_before_they_run_and_each_runs_once_from_the_first_layout_on(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS)])
+    await driver.execute_query("MATCH (n:WhenceLayout) SET n.number = 1")
+    migrations = ((), ("MATCH (e:Entity) SET e.tried = coalesce(e.tried, 0) + 1",), ("MATCH (e:Entity) SET e.tried = e.tried * 10",))
+    async with driver.session() as session:
+        assert list(await due(session, migrations)) == [2, 3]
+        assert await _tried(driver) == (None, 1)
+        await ensure(session, migrations)
+        await ensure(session, migrations)
+        assert list(await due(session, migrations)) == []
+    assert await _tried(driver) == (10, 3)
+
+
+@pytest.mark.slow
+async def test_a_dry_run_on_an_empty_database_writes_nothing(driver: AsyncDriver, neo4j_server: Neo4jServer) -> None:
+    store = Neo4jGraphStore(neo4j_server.address)
+    assert list(await store.due()) == [LAYOUT]
+    await store.close()
+    assert (await driver.execute_query("MATCH (n:WhenceLayout) RETURN n")).records == []
+
+
+async def _tried(driver: AsyncDriver) -> tuple[int | None, int]:
+    found = await driver.execute_query("MATCH (e:Entity), (n:WhenceLayout) RETURN e.tried AS tried, n.number AS number")
+    return found.records[0]["tried"], found.records[0]["number"]
 
 
 @pytest.mark.slow
