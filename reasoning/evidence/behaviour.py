@@ -73,7 +73,7 @@ class BehaviourStreams:
     def judge(self, now: int) -> tuple[list[tuple[int, str]], Judgements, list[str]]:
         """The oddest event of each service, less what looking at all of the operation's events costs: (keys, judgements, events)."""
         rows = np.arange(len(self._table), dtype=np.int64)
-        judged = judge_coins(self._table, rows, now, least=LEAST_TRIALS, worth=self._worth, sides=2)
+        judged = judge_coins(self._table, rows, now, least=LEAST_TRIALS, worth=np.full(rows.size, self._worth), sides=2)
         best: dict[int, tuple[float, int, str]] = {}
         for (entity, _, operation), streams in self._events.items():
             members = np.fromiter(streams.values(), np.int64, len(streams))[1:]  # the first is the operation itself

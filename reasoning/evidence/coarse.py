@@ -54,3 +54,22 @@ def coarse_shares(requests: RequestTable, calls: CallTable, waits: Bool, usual: 
         answered=answered,
         failed=blamed,
     )
+
+
+COIN_WIDTH = 4
+"""Columns of a coarse coin's observation: shown, trials, shown^2 / trials, 1."""
+SHRUNK_BY = 4.0  # windows that the usual worth counts for
+
+
+def coin_sums(shown: Float64, trials: Float64) -> Float64:
+    """Observations of coarse coins, Float64[n, COIN_WIDTH]."""
+    return np.column_stack([shown, trials, np.divide(shown**2, trials, out=np.zeros(trials.size), where=trials > 0), np.ones(trials.size)])
+
+
+def worth_of(baseline: Float64, usual: float) -> Float64:
+    """How many trials a baseline counts for, Float64[r], by how its rate wandered from window to window (Float64[r, COIN_WIDTH]), shrunk to `usual`."""
+    shown, trials, squares, windows = baseline.T
+    rate = (shown + 0.5) / (trials + 1.0)
+    scatter = squares - np.divide(shown**2, trials, out=np.zeros(trials.size), where=trials > 0)
+    wander = np.maximum(scatter / (rate * (1.0 - rate)) - windows, 0.0) / np.maximum(trials - windows, 1.0)
+    return np.asarray((windows + SHRUNK_BY) / (windows * wander + SHRUNK_BY / usual))

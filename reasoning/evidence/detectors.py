@@ -43,8 +43,11 @@ class Judgements:
         return cls(np.full(streams, np.nan), np.zeros(streams, np.int64), np.zeros(streams), np.zeros(streams), np.zeros(streams))
 
 
-def judge_coins(table: StreamTable, rows: Int64, now: int, *, least: float, worth: float, sides: int) -> Judgements:
-    """Streams of (shown, trials): does it show more often than before, or (sides 2) more or less often? `least`: trials of a baseline."""
+def judge_coins(table: StreamTable, rows: Int64, now: int, *, least: float, worth: Float64, sides: int) -> Judgements:
+    """Streams of (shown, trials, ...): does it show more often than before, or (sides 2) more or less often?
+
+    `least`: trials of a baseline. worth: Float64[r], what each baseline counts for at most.
+    """
     found, a = Judgements.unknown(rows.size), table.arrays
     _coins(a.at, a.sums, a.first, a.held, a.baseline, a.last, rows, now, least, worth, sides, found.ratio, found.onset, found.before, found.after, found.count)
     return found
@@ -127,10 +130,10 @@ def _averaged(ratios: Float64) -> float:
 
 @compiled
 def _coins(
-    at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, worth: float, sides: int,
+    at: Int64, sums: Float64, first: Int64, held: Int64, baseline: Float64, last: Float64, rows: Int64, now: int, least: float, worth: Float64, sides: int,
     ratio: Float64, onset: Int64, before: Float64, after: Float64, count: Float64,
 ) -> None:  # fmt: skip
-    total, covered, age, ratios = np.empty((AGES.size, 2)), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
+    total, covered, age, ratios = np.empty((AGES.size, sums.shape[2])), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
         base_shown, base_trials = baseline[row, 0], baseline[row, 1]
@@ -139,7 +142,7 @@ def _coins(
         looks = _look_back(at[row], sums[row], first[row], held[row], now, 1, LEAST_SEEN, total, covered, age)
         for look in range(looks):
             shown, trials = total[look, 0], total[look, 1]
-            ratios[look] = coin(shown, trials, base_shown, base_trials, worth)
+            ratios[look] = coin(shown, trials, base_shown, base_trials, worth[place])
             if sides == 1 and shown * base_trials <= base_shown * trials:
                 ratios[look] = min(ratios[look], 0.0)
         if looks:

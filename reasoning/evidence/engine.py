@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from math import log
 
@@ -14,10 +15,11 @@ from graph.saved_state import SavedStateError
 from graph.topology import RelationKey
 from reasoning.evidence import relations
 from reasoning.evidence.behaviour import DETECTOR, BehaviourStreams
-from reasoning.evidence.coarse import CoarseShares, coarse_shares
+from reasoning.evidence.coarse import COIN_WIDTH, CoarseShares, coarse_shares, coin_sums, worth_of
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
+from reasoning.evidence.shadows import less_shadows
 from reasoning.evidence.state import EvidenceMemory, EvidenceState
 from reasoning.evidence.streams import SECOND, StreamTable
 from reasoning.evidence.wording import observed
@@ -71,6 +73,7 @@ class EvidenceEngine:
         self._coins = StreamTable(2, streams)
         self._durations = StreamTable(5, streams)
         self._demand = StreamTable(3, streams)
+        self._coarse_coins = StreamTable(COIN_WIDTH, streams)
         self._coarse_durations = StreamTable(1, streams, levels=True)
         self._levels = StreamTable(1, streams, levels=True)
         self._relations = StreamTable(relations.WIDTH, streams)
@@ -78,6 +81,7 @@ class EvidenceEngine:
             "coins": self._coins,
             "durations": self._durations,
             "demand": self._demand,
+            "coarse_coins": self._coarse_coins,
             "coarse_durations": self._coarse_durations,
             "levels": self._levels,
             "relations": self._relations,
@@ -153,7 +157,9 @@ class EvidenceEngine:
         requests = table.requests.astype(np.float64)
         own_errors = np.where(table.detailed, table.own_errors, shares.own_errors[table.entity])
         for detector, counts in (("failing", table.errors), ("failing_own", own_errors)):
-            self._coins.observe(self._rows(self._coins, entities, detector), now, np.column_stack([counts, requests]))
+            for streams, chosen in ((self._coins, table.detailed), (self._coarse_coins, ~table.detailed)):
+                sums = np.column_stack([counts, requests]) if streams is self._coins else coin_sums(counts.astype(np.float64), requests)
+                streams.observe(self._rows(streams, table.entity[chosen].tolist(), detector), now, sums[chosen])
         self._observe_demand(now, entities, requests)
         self._observe_demand(now, *self._silent_pods(now, entities))
         detailed = table.detailed
@@ -244,7 +250,7 @@ class EvidenceEngine:
     def _trust(self, rows: Int64, source: Int32) -> None:
         """A relation's past is as normal as its caller was."""
         for row, entity in zip(rows.tolist(), source.tolist(), strict=True):
-            streams = ((self._durations, "slower"), (self._coarse_durations, "slower"), (self._coins, "failing"))
+            streams = ((self._durations, "slower"), (self._coarse_durations, "slower"), (self._coins, "failing"), (self._coarse_coins, "failing"))
             lasts = [table.arrays.last[at] for table, detector in streams if (at := table.keys.get((entity, detector))) is not None]
             if row >= 0:
                 self._relations.arrays.last[row] = max(lasts, default=0.0)
@@ -277,11 +283,14 @@ class EvidenceEngine:
     def _findings(self, now: int) -> Iterator[Finding]:
         keys, rows = _all(self._durations)
         yield from self._told(keys, judge_durations(self._durations, rows, now, least=self._settings.least_requests))
-        keys, rows = _all(self._coins)
         # Where nothing was ever seen to fail, failures may not be recorded at all.
-        if self._coins.arrays.baseline[:, 0].any() or self._coins.arrays.sums[:, :, 0].any():
-            coins = judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=self._settings.coin_worth, sides=1)
-            yield from self._told(keys, coins)
+        if any(table.arrays.baseline[:, 0].any() or table.arrays.sums[:, :, 0].any() for table in (self._coins, self._coarse_coins)):
+            for table in (self._coins, self._coarse_coins):
+                keys, rows = _all(table)
+                usual = self._settings.coin_worth
+                worth = np.full(rows.size, usual) if table is self._coins else worth_of(table.arrays.baseline[rows], usual)
+                judged = judge_coins(table, rows, now, least=self._settings.least_requests, worth=worth, sides=1)
+                yield from self._told(keys, judged if table is self._coins else self._without_shadows(keys, judged))
         keys, rows = _all(self._demand)
         # A pod that nobody reports any more is gone, and what is gone has no demand that could be low.
         there = [place for place, (entity, _) in enumerate(keys) if self._was_seen(self._graph.ref(entity), now - STILL_THERE)]
@@ -292,11 +301,31 @@ class EvidenceEngine:
         yield from self._level_findings(now)
         yield from self._told(*self._behaviour.judge(now))
 
+    def _without_shadows(self, keys: list[tuple[int, str]], judged: Judgements) -> Judgements:
+        """Coarse judgements, detector by detector; before, after: per request."""
+        coins, entities = self._coarse_coins, [entity for entity, _ in keys]
+        requests = coins.newest(np.array([coins.keys.get((entity, "failing"), -1) for entity in entities], np.int64))[:, 1]
+        ratio, excess = judged.ratio.copy(), np.nan_to_num((judged.after - judged.before) * requests)
+        calls = list(self._calls_of(frozenset(entities)))
+        for detector in {name for _, name in keys}:
+            chosen = np.array([name == detector for _, name in keys], np.bool_)
+            ratio[chosen] = less_shadows(np.array(entities)[chosen], ratio[chosen], excess[chosen], calls)
+        return replace(judged, ratio=ratio)
+
+    def _calls_of(self, targets: AbstractSet[int]) -> Iterator[tuple[int, int]]:
+        """Caller and callee of each relation to one of `targets` that is waited for."""
+        for key in self._relations.keys:
+            assert isinstance(key, tuple)
+            source, relation, target = key
+            if relation == "calls" and target in targets:
+                yield source, target
+
     def _level_findings(self, now: int) -> Iterator[Finding]:
         keys, rows = _all(self._coarse_durations)
         above = np.full(rows.size, LEVEL_DETECTORS["above_usual"], np.int64)
         judged = judge_levels(self._coarse_durations, rows, now, above, np.full(rows.size, WANDER_OF_COARSE_LOG))
-        yield from self._told(keys, replace(judged, before=np.exp(judged.before), after=np.exp(judged.after)))
+        seconds = replace(judged, before=np.exp(judged.before), after=np.exp(judged.after))
+        yield from self._told(keys, self._without_shadows(keys, seconds))
         keys, rows = _all(self._levels)
         rules = [self._level_rule(entity, attribute) for entity, attribute in keys]
         detector = np.array([LEVEL_DETECTORS[rule.detector] if rule else 0 for rule in rules], np.int64)

@@ -115,6 +115,12 @@ class StreamTable:
             a = self.arrays
             _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, rows, at, np.array(sums, np.float64))
 
+    def newest(self, rows: Int64) -> Float64:
+        """The newest observation of each stream, Float64[r, k]; zeros for rows below 0 and for streams without one."""
+        a = self.arrays
+        found = np.asarray(a.sums[rows, (a.first[rows] + a.held[rows] - 1) % CAPACITY])
+        return np.where(((rows >= 0) & (a.held[rows] > 0))[:, None], found, 0.0)
+
     def state(self) -> StreamsState:
         """A copy of everything."""
         arrays = StreamArrays(*(getattr(self.arrays, field.name)[: len(self.keys)].copy() for field in fields(StreamArrays)))

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from ingest.tables import CallCount, RequestCount, WindowCounts, call_table, request_table
-from reasoning.evidence.coarse import CoarseShares, coarse_shares
+from reasoning.evidence.coarse import CoarseShares, coarse_shares, coin_sums, worth_of
+from reasoning.evidence.likelihood import coin
+from reasoning.evidence.shadows import less_shadows
+from schema.batches import Float64
 from schema.identity import EntityRef
 
 FRONT, BACK, OTHER = (EntityRef("service", "", "", name) for name in ("front", "back", "other"))
@@ -63,3 +66,55 @@ def test_a_callee_that_sends_no_metrics_explains_nothing() -> None:
     found = shares({FRONT: (100, 0.30, 10)}, {FRONT: 0.10}, {BACK: 100})
     assert found.own_mean[0] == pytest.approx(0.30)
     assert found.own_errors[0] == pytest.approx(10.0)
+
+
+def judged(ratio: list[float], excess: list[float], calls: list[tuple[int, int]]) -> Float64:
+    return less_shadows(np.arange(1, 1 + len(ratio)), np.array(ratio), np.array(excess), calls)
+
+
+def test_the_callee_with_a_part_of_the_excess_is_doubted_and_the_one_with_all_of_it_is_not() -> None:
+    found = judged([4.0, 5.0], [20.0, 4.0], [(0, 1), (0, 2)])
+    assert found[0] == 4.0
+    assert found[1] < 2.0
+
+
+def test_without_a_common_caller_nothing_casts_a_shadow() -> None:
+    assert judged([4.0, 5.0], [20.0, 4.0], [(0, 1), (9, 2)]).tolist() == [4.0, 5.0]
+
+
+def test_what_is_hardly_abnormal_itself_casts_hardly_a_shadow() -> None:
+    surely, hardly = (judged([ratio, 5.0], [20.0, 4.0], [(0, 1), (0, 2)])[1] for ratio in (8.0, 0.1))
+    assert surely < 1.5 < 2.5 < hardly < 5.0
+
+
+def test_unknown_stays_unknown_and_calm_stays_calm_beside_a_culprit() -> None:
+    found = judged([6.0, np.nan, -1.0], [20.0, 4.0, 4.0], [(0, 1), (0, 2), (0, 3)])
+    assert np.isnan(found[1])
+    assert found[2] == -1.0
+
+
+def wandering(rates: list[float], requests: float) -> Float64:
+    shown = requests * np.array(rates)
+    return np.asarray(coin_sums(shown, np.full(shown.size, requests)).sum(axis=0, keepdims=True))
+
+
+def test_a_rate_that_wanders_is_worth_less_than_one_that_stays() -> None:
+    steady, wild = wandering([0.02] * 20, 1000.0), wandering([0.0, 0.04] * 10, 1000.0)
+    assert worth_of(steady, 100.0)[0] > 300.0
+    assert worth_of(wild, 100.0)[0] < 100.0
+
+
+def test_the_worth_is_that_of_the_beta_the_rates_were_drawn_from() -> None:
+    rates = np.random.default_rng(4).beta(2.0, 58.0, 400)
+    shown = np.random.default_rng(5).binomial(2000, rates).astype(np.float64)
+    found = worth_of(coin_sums(shown, np.full(400, 2000.0)).sum(axis=0, keepdims=True), 100.0)
+    assert found[0] == pytest.approx(60.0, rel=0.25)
+
+
+def test_without_a_past_the_worth_is_the_usual_one() -> None:
+    assert worth_of(np.zeros((1, 4)), 100.0)[0] == pytest.approx(100.0)
+
+
+def test_a_few_percent_of_failures_speak_where_hardly_any_were_before() -> None:
+    worth = worth_of(wandering([0.0] * 15 + [0.001], 900.0), 100.0)[0]
+    assert coin(20.0, 900.0, 0.9, 14400.0, float(worth)) > 2.0 > coin(20.0, 900.0, 0.9, 14400.0, 100.0)

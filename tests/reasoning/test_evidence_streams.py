@@ -81,7 +81,7 @@ def test_a_fault_that_lasts_does_not_become_the_norm() -> None:
     row = np.array([table.row("errors")], np.int64)
     for at, sums in steady(72, [0.0, 20.0]) + steady(240, [12.0, 20.0], start=72):
         table.observe(row, at, np.array([sums]))
-        judged = judge_coins(table, ROW, at, least=30.0, worth=100.0, sides=1)
+        judged = judge_coins(table, ROW, at, least=30.0, worth=np.full(1, 100.0), sides=1)
     assert judged.ratio[0] > 4.0
     assert judged.before[0] < 0.05
 
@@ -89,8 +89,8 @@ def test_a_fault_that_lasts_does_not_become_the_norm() -> None:
 def test_fewer_errors_are_no_symptom_but_a_missing_event_is() -> None:
     table = StreamTable(2, 10)
     now = fed(table, steady(72, [10.0, 20.0]) + steady(12, [0.0, 20.0], start=72))
-    assert judge_coins(table, ROW, now, least=30.0, worth=100.0, sides=1).ratio[0] <= 0.0
-    assert judge_coins(table, ROW, now, least=30.0, worth=100.0, sides=2).ratio[0] > 4.0
+    assert judge_coins(table, ROW, now, least=30.0, worth=np.full(1, 100.0), sides=1).ratio[0] <= 0.0
+    assert judge_coins(table, ROW, now, least=30.0, worth=np.full(1, 100.0), sides=2).ratio[0] > 4.0
 
 
 def test_a_coin_that_turns_up_now_was_tossed_before_and_never_showed() -> None:
@@ -100,7 +100,7 @@ def test_a_coin_that_turns_up_now_was_tossed_before_and_never_showed() -> None:
     row = np.array([table.row("new event")], np.int64)
     for at, sums in steady(6, [15.0, 20.0], start=72):
         table.observe(row, at, np.array([sums]))
-    assert judge_coins(table, row, 78 * WINDOW, least=10.0, worth=100.0, sides=2).ratio[0] > 4.0
+    assert judge_coins(table, row, 78 * WINDOW, least=10.0, worth=np.full(1, 100.0), sides=2).ratio[0] > 4.0
 
 
 def test_demand_that_rises_is_busier_and_demand_that_vanishes_is_quieter() -> None:
