@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Layout:
     """The v variables of an entity of a kind, defects before conditions, and its l links by place.
 
     defect_at, condition_at: the places. leak: Float64[v], is_defect: bool[v]. cause, effect: Int32[l], strength: Float64[l].
-    bound: the defects, with their places, that only entities with certain relations can have.
+    bound: the defects, with their places, whose prior depends on the entity: on its relations, or on what overrides.yaml says of it.
     """
 
     number: int
@@ -72,22 +73,31 @@ class Travel:
 
 def layouts(knowledge: CausalKnowledge) -> dict[str, Layout]:
     """The layout of each kind."""
-    return {name: _layout(number, kind) for number, (name, kind) in enumerate(knowledge.kinds.items())}
+    found = {}
+    for number, (name, kind) in enumerate(knowledge.kinds.items()):
+        overridden = {defect for each in knowledge.overrides if each.selector.kind == name for defect in each.priors}
+        found[name] = _layout(number, kind, overridden)
+    return found
 
 
-def _layout(number: int, kind: KindKnowledge) -> Layout:
+def prior(per_hour: float) -> float:
+    """The prior of a defect by how often it happens an hour."""
+    return min(per_hour * PRIOR_HOURS, LARGEST_PRIOR)
+
+
+def _layout(number: int, kind: KindKnowledge, overridden: AbstractSet[str]) -> Layout:
     defects, conditions = list(kind.defects.values()), list(kind.conditions.values())
     at = {name: place for place, name in enumerate([*kind.defects, *kind.conditions])}
     return Layout(
         number,
         {each.name: place for place, each in enumerate(defects)},
         {each.name: place for place, each in enumerate(conditions, len(defects))},
-        np.array([*(min(each.prior_per_hour * PRIOR_HOURS, LARGEST_PRIOR) for each in defects), *(each.leak for each in conditions)], np.float64),
+        np.array([*(prior(each.prior_per_hour) for each in defects), *(each.leak for each in conditions)], np.float64),
         np.arange(len(at)) < len(defects),
         np.array([at[link.cause] for link in kind.links], np.int32),
         np.array([at[link.effect] for link in kind.links], np.int32),
         np.array([link.strength for link in kind.links], np.float64),
-        tuple((place, each) for place, each in enumerate(defects) if each.only_with or each.only_without),
+        tuple((place, each) for place, each in enumerate(defects) if each.only_with or each.only_without or each.name in overridden),
     )
 
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from graph.change_log import Touched
 from graph.live import ENTITY_ORDER, LiveGraph
 from graph.topology import Relation, RelationKey
-from reasoning.layout import Layout, Name, carried_over, layouts, travels
+from reasoning.layout import Layout, Name, carried_over, layouts, prior, travels
 from reasoning.network import grouped, merged_links
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, DefectRule
+from schema.overrides import overridden
 from schema.verdicts import DefectRef
 
 SECOND = 1_000_000_000
@@ -86,6 +87,8 @@ class Structure:
 
     def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph) -> None:
         self._graph = graph
+        self._overrides = tuple(each for each in knowledge.overrides if each.priors)
+        self._labelled = frozenset(each.selector.kind for each in self._overrides if each.selector.labels)
         self._kinds = layouts(knowledge)
         self._travels = travels(knowledge, self._kinds)
         self._by_number = {each.number: each for group in self._travels.values() for each in group}
@@ -102,12 +105,14 @@ class Structure:
     def follow(self) -> bool:
         """Takes over what the graph changed since; whether there was anything."""
         if self._version == self._graph.version:
+            self._follow_labels()
             return False
         touched = self._graph.changes_since(self._version) if self._version >= 0 else None
         if touched is None or len(touched.entities) + len(touched.relations) > ANEW * (len(self._refs) + len(self._slots)):
             self._anew()
         else:
             self._take(touched)
+            self._follow_labels()
         self._version = self._graph.version
         return True
 
@@ -286,14 +291,25 @@ class Structure:
         return np.array([self._graph.intern(ref) for ref in refs], np.int32)
 
     def _set_priors(self, refs: Iterable[EntityRef]) -> None:
-        """0 for a defect that an entity can't have for the relations it has or lacks."""
+        """What overrides say of an entity; 0 for a defect that it can't have for the relations it has or lacks."""
         leak = self.leak.copy()
         for ref in refs:
-            for place, defect in self._kinds[ref.kind].bound:
-                leak[self.index[DefectRef(ref, defect.name)]] = self._kinds[ref.kind].leak[place] if self._fits(ref, defect) else 0.0
+            own = self._own_priors(ref)
+            for _, defect in self._kinds[ref.kind].bound:
+                per_hour = own.get(defect.name, defect.prior_per_hour)
+                leak[self.index[DefectRef(ref, defect.name)]] = prior(per_hour) if self._fits(ref, defect) else 0.0
         if not np.array_equal(leak, self.leak):
             self.leak = leak
         self.leak.setflags(write=False)
+
+    def _follow_labels(self) -> None:
+        """Labels change without a change of the graph's structure."""
+        if self._labelled:
+            self._set_priors(ref for ref in self._refs if ref.kind in self._labelled)
+
+    def _own_priors(self, ref: EntityRef) -> Mapping[str, float]:
+        entity = self._graph.entity(ref) if self._overrides else None
+        return {} if entity is None else overridden(self._overrides, ref, entity.attributes)[0]
 
     def _fits(self, ref: EntityRef, defect: DefectRule) -> bool:
         if defect.only_with and not self._graph.relations(source=ref, kind=defect.only_with):

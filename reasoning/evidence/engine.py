@@ -28,6 +28,7 @@ from schema.attributes import ATTRIBUTES
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, ConditionRule
+from schema.overrides import overridden
 from schema.relations import RELATION_KINDS
 from schema.verdicts import ConditionRef, Finding
 from schema.windows import BIN_SECONDS, CallTable, RequestTable, SampleTable, TelemetryWindow
@@ -69,6 +70,7 @@ class EvidenceEngine:
         self._graph = graph
         self._settings = settings or EvidenceSettings()
         self._rules = _by_detector(knowledge)
+        self._overrides = tuple(each for each in knowledge.overrides if each.thresholds)
         streams = self._settings.streams
         self._coins = StreamTable(2, streams)
         self._durations = StreamTable(5, streams)
@@ -329,11 +331,20 @@ class EvidenceEngine:
         keys, rows = _all(self._levels)
         rules = [self._level_rule(entity, attribute) for entity, attribute in keys]
         detector = np.array([LEVEL_DETECTORS[rule.detector] if rule else 0 for rule in rules], np.int64)
-        floor = np.array([ATTRIBUTES[attribute].immaterial for _, attribute in keys])
+        floor = np.array([self._immaterial(entity, attribute, rule) for (entity, attribute), rule in zip(keys, rules, strict=True)])
         judged = judge_levels(self._levels, rows, now, detector, floor)
         for place, rule in enumerate(rules):
             if rule is not None:
                 yield from self._finding(keys[place][0], rule, judged, place)
+
+    def _immaterial(self, entity: int, attribute: str, rule: ConditionRule | None) -> float:
+        """The difference no one would act on, of this entity if overrides.yaml says so."""
+        usual = ATTRIBUTES[attribute].immaterial
+        if not self._overrides or rule is None:
+            return usual
+        ref = self._graph.ref(entity)
+        known = self._graph.entity(ref)
+        return usual if known is None else overridden(self._overrides, ref, known.attributes)[1].get(rule.name, usual)
 
     def _told(self, keys: list[tuple[int, str]], judged: Judgements, told: list[str] | None = None) -> Iterator[Finding]:
         for place in np.flatnonzero(np.abs(np.nan_to_num(judged.ratio)) >= LEAST_RATIO).tolist():
