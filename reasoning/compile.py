@@ -16,7 +16,8 @@ from graph.topology import RelationKey
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.layout import LARGEST_PRIOR, Name, carried_over
 from reasoning.network import Bool, CausalNetwork
-from reasoning.structure import LiveStrengths, Structure, VariableIndex
+from reasoning.structure import LiveStrengths, Structure
+from reasoning.variable_index import VariableIndex
 from reasoning.wiring import Wiring
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef

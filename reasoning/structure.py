@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import eq
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from graph.change_log import Touched
 from graph.live import ENTITY_ORDER, LiveGraph
 from graph.topology import Relation, RelationKey
-from reasoning.layout import Layout, Name, carried_over, layouts, prior, travels
+from reasoning.layout import Name, carried_over, layouts, prior, travels
 from reasoning.network import grouped, merged_links
+from reasoning.variable_index import VariableIndex
 from schema.batches import Float64, Int32, Int64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, DefectRule
@@ -27,31 +28,6 @@ KNOWN_BEFORE = 90 * SECOND  # a relation is new only where both its ends were kn
 ANEW = 0.25  # from this share of the estate on, it costs less to read it all again
 
 LiveStrengths = Mapping[RelationKey, Mapping[str, float]]
-
-
-class VariableIndex(Mapping[Name, int]):
-    """What each of n names is called."""
-
-    def __init__(self, names: tuple[Name, ...], first: Int32, find: Callable[[EntityRef], int | None], kinds: Mapping[str, Layout]) -> None:
-        """first: the first variable of each entity by the graph's integer, -1 where it has none."""
-        self._names = names
-        self._find = find
-        self._kinds = kinds
-        self.first = first
-
-    def __getitem__(self, name: Name) -> int:
-        entity = self._find(name.entity)
-        first = int(self.first[entity]) if entity is not None and entity < self.first.size else -1
-        if first < 0:
-            raise KeyError(name)
-        layout = self._kinds[name.entity.kind]
-        return first + (layout.defect_at[name.defect] if isinstance(name, DefectRef) else layout.condition_at[name.condition])
-
-    def __iter__(self) -> Iterator[Name]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 class _Rows(NamedTuple):
