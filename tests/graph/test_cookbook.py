@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from neo4j import Driver, GraphDatabase
 
+from api.graph_writer import WriterLimits
 from api.pipeline import Pipeline
 from api.runtime import Runtime
 from graph.neo4j_store import Neo4jGraphStore
@@ -27,6 +28,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "graph" / "cookbook.md"
 QUERIES = dict(re.findall(r"^### (.+?)\n.*?^```cypher\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
 START = 1_767_600_000_000
 INJECTED = START + 120_000
+PATIENCE = 120.0  # a replay is faster than the store, and has no journal that would keep what it does not take at once
 WEST, CENTRAL = "service:eu-west/shop/", "service:eu-central/shop/"
 ORDERS, GATEWAY = "database:eu-central/shop/orders-db/orders", "external_service://api.cardgate.example"
 CATALOGUE, PRODUCTS = "database:eu-west/shop/catalogue-db/catalogue", "cache:eu-west/shop/product-cache"
@@ -75,7 +77,7 @@ def shop(neo4j_server: Neo4jServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 async def _replay(recording: Path, server: Neo4jServer) -> None:
     await empty(server.address)
-    runtime = Runtime(Pipeline(load_knowledge(None)), Neo4jGraphStore(server.address))
+    runtime = Runtime(Pipeline(load_knowledge(None)), Neo4jGraphStore(server.address), limits=WriterLimits(patience=PATIENCE))
     await runtime.start()
     for batch in read_recording([recording]):
         await runtime.take(batch)
