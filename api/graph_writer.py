@@ -146,6 +146,7 @@ class GraphWriter:
 
     async def close(self) -> None:
         """Gives the store a last moment, then leaves what it did not take in the journal."""
+        self._hangs = False
         if not self._held:
             await self._settle()
         if self._draining is not None:

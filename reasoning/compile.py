@@ -63,11 +63,6 @@ class CompiledNetwork:
         """The links that would close cycles, bool[k]."""
         return self.wiring.feedback(len(self.names), self.cause, self.effect, self.strength)
 
-    @property
-    def feedback_names(self) -> tuple[tuple[Name, Name], ...]:
-        """The feedback links by name."""
-        return tuple((self.names[self.cause[link]], self.names[self.effect[link]]) for link in np.flatnonzero(self.feedback & (self.strength > 0.0)))
-
     def carried_from(self, earlier: CompiledNetwork) -> Int32:
         """What each variable was called in an earlier network of the same estate, -1 where it is new: Int32[n]."""
         if self.names is earlier.names:

@@ -61,7 +61,7 @@ def _by_distance(network: CausalNetwork, region: Region, told: Mapping[int, Find
     What a finding on a rival says counts only once the effect that both share is known; this order has that effect first.
     """
     near = [set[int]() for _ in range(region.variables.size)]
-    effects = np.repeat(np.arange(region.variables.size), np.diff(region.parent_ptr)).tolist() + region.feedback.effect.tolist()
+    effects = region.effect.tolist() + region.feedback.effect.tolist()
     for parent, effect in zip(region.parent.tolist() + region.feedback.cause.tolist(), effects, strict=True):
         near[effect].add(parent)
         near[parent].add(effect)

@@ -10,7 +10,7 @@ import numpy as np
 from reasoning.belief import BeliefSettings, BeliefState
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
-from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of
+from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of, ranges
 from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, feedback_within, plan_region
 from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
 from schema.batches import Float64, Int32, Int64
@@ -94,7 +94,7 @@ def _parts(network: CausalNetwork, chosen: Bool, kept: Bool, back: FeedbackLinks
 
 def _region(network: CausalNetwork, part: Int64, kept: Bool, back: FeedbackLinks, leak: Float64, log_evidence: Float64, plans: PlanCache) -> Region | None:
     first, last = network.parent_ptr[part], network.parent_ptr[part + 1]
-    links = np.repeat(first - np.concatenate(([0], np.cumsum(last - first)[:-1])), last - first) + np.arange(int(np.sum(last - first)))
+    links = ranges(first, last)
     owner = np.repeat(np.arange(part.size), last - first)[kept[links]]
     links = links[kept[links]]
     parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=part.size)))).astype(np.int64)

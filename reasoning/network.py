@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +138,14 @@ def causal_network(leak: Float64, links: Sequence[tuple[int, int, float]]) -> Ca
     ends = np.array([link[:2] for link in links], np.int32).reshape(-1, 2)
     strength = np.array([link[2] for link in links], np.float64)
     return network_of(leak, ends[:, 0], ends[:, 1], strength, np.arange(leak.size, dtype=np.int32), np.zeros(leak.size, np.bool_))
+
+
+def ranges(first: NDArray[np.integer[Any]], last: NDArray[np.integer[Any]]) -> Int64:
+    """The numbers from first[i] up to last[i], one i after the other: what stands between the pointers of some rows."""
+    size = last - first
+    start = first - (np.cumsum(size) - size)
+    found: Int64 = (np.repeat(start, size) + np.arange(int(size.sum()))).astype(np.int64)
+    return found
 
 
 @compiled

@@ -17,7 +17,8 @@ from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
 from reasoning.diagnosis import diagnose, log_evidence_of, name_sets
 from reasoning.errors import ReasoningError, UnknownVariableError
-from reasoning.evidence.engine import EvidenceEngine, EvidenceSettings
+from reasoning.evidence.engine import EvidenceEngine
+from reasoning.evidence.rules import EvidenceSettings
 from reasoning.evidence.state import EvidenceState
 from reasoning.explanation import explain
 from reasoning.export import NamedNetwork, named_network

@@ -75,6 +75,11 @@ class Region:
     ordinal: OrdinalPlan | None = None
 
     @property
+    def effect(self) -> Int32:
+        """The effect of each link but feedback: Int32[m]."""
+        return np.repeat(np.arange(self.variables.size, dtype=np.int32), np.diff(self.parent_ptr))
+
+    @property
     def complete(self) -> bool:
         """Whether its feedback is followed to its end."""
         return self.ordinal is None or self.ordinal.complete

@@ -69,7 +69,7 @@ class _Links:
 
 def _links_into(region: Region, below: Bool) -> _Links:
     """Those of the region, feedback and all, that lead into what is below the force."""
-    effect = np.concatenate((np.repeat(np.arange(region.variables.size, dtype=np.int32), np.diff(region.parent_ptr)), region.feedback.effect))
+    effect = np.concatenate((region.effect, region.feedback.effect))
     cause = np.concatenate((region.parent, region.feedback.cause))
     inside = below[effect]
     return _Links(cause[inside], effect[inside], np.concatenate((region.strength, region.feedback.strength))[inside])

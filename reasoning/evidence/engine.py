@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from math import log
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,11 +13,12 @@ from graph.live import LiveGraph
 from graph.saved_state import SavedStateError
 from graph.topology import RelationKey
 from reasoning.evidence import relations
-from reasoning.evidence.behaviour import DETECTOR, BehaviourStreams
+from reasoning.evidence.behaviour import BehaviourStreams
 from reasoning.evidence.coarse import COIN_WIDTH, CoarseShares, coarse_shares, coin_sums, worth_of
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
+from reasoning.evidence.rules import EvidenceSettings, rules_by_detector, tempered
 from reasoning.evidence.shadows import less_shadows
 from reasoning.evidence.state import EvidenceMemory, EvidenceState
 from reasoning.evidence.streams import SECOND, StreamTable
@@ -47,29 +47,13 @@ WANDER_OF_COARSE_LOG = 0.15
 BEHAVIOUR = "behaviour"
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceSettings:
-    """`least_requests`: how many a baseline needs before it judges. `knee`, `slope`: beyond the knee only a share of a ratio counts, a smaller one
-
-    of behaviour, whose many events are the least independent.
-    """
-
-    least_requests: float = 30.0
-    least_windows: float = 6.0
-    coin_worth: float = 100.0
-    knee: float = 3.5
-    slope: float = 0.5
-    behaviour_slope: float = 0.3
-    streams: int = 500_000
-
-
 class EvidenceEngine:
     """Keeps the streams; `observe` is called once a window, in order."""
 
     def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph, settings: EvidenceSettings | None = None) -> None:
         self._graph = graph
         self._settings = settings or EvidenceSettings()
-        self._rules = _by_detector(knowledge)
+        self._rules = rules_by_detector(knowledge)
         self._overrides = tuple(each for each in knowledge.overrides if each.thresholds)
         streams = self._settings.streams
         self._coins = StreamTable(2, streams)
@@ -95,12 +79,13 @@ class EvidenceEngine:
     def dropped(self) -> Mapping[str, int]:
         """Streams not opened, by reason."""
         tables = {
-            "error_streams_full": self._coins,
-            "duration_streams_full": self._durations,
-            "level_streams_full": self._levels,
-            "relation_streams_full": self._relations,
+            "error_streams_full": (self._coins, self._coarse_coins),
+            "duration_streams_full": (self._durations, self._coarse_durations),
+            "demand_streams_full": (self._demand,),
+            "level_streams_full": (self._levels,),
+            "relation_streams_full": (self._relations,),
         }
-        counts = Counter({reason: table.refused for reason, table in tables.items()})
+        counts = Counter({reason: sum(table.refused for table in kept) for reason, kept in tables.items()})
         counts["behaviour_streams_full"] = self._behaviour.refused
         return {reason: count for reason, count in sorted(counts.items()) if count}
 
@@ -354,7 +339,7 @@ class EvidenceEngine:
                 yield from self._finding(entity, rule, judged, place, told[place] if told else "")
 
     def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Finding]:
-        ratio = _tempered(float(judged.ratio[place]), rule, self._settings)
+        ratio = tempered(float(judged.ratio[place]), rule, self._settings)
         ref = self._graph.ref(entity)
         if not abs(ratio) >= LEAST_RATIO:
             return
@@ -384,21 +369,3 @@ class EvidenceEngine:
 def _all(table: StreamTable) -> tuple[list[tuple[int, str]], Int64]:
     keys: list[Hashable] = list(table.keys)
     return keys, np.arange(len(keys), dtype=np.int64)  # type: ignore[return-value]  # every key of these tables is (entity, name)
-
-
-def _tempered(ratio: float, rule: ConditionRule, settings: EvidenceSettings) -> float:
-    """No detector proves more than its rates of error allow, and beyond the knee nats are worth less: models of noise are too sure."""
-    slope = settings.behaviour_slope if rule.detector == DETECTOR else settings.slope
-    bent = min(ratio, settings.knee + slope * (ratio - settings.knee))
-    strongest = log((1.0 - rule.false_negative) / rule.false_positive)
-    weakest = log(rule.false_negative / (1.0 - rule.false_positive))
-    return min(max(bent, weakest), strongest)
-
-
-def _by_detector(knowledge: CausalKnowledge) -> dict[tuple[str, str, str], ConditionRule]:
-    found: dict[tuple[str, str, str], ConditionRule] = {}
-    for kind in knowledge.kinds.values():
-        for rule in kind.conditions.values():
-            if rule.detector:
-                found[kind.kind, rule.detector, rule.attribute if rule.detector in LEVEL_DETECTORS else ""] = rule
-    return found

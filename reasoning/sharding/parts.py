@@ -9,6 +9,7 @@ import numpy as np
 from reasoning.cluster_messages import Messages
 from reasoning.clusters import MOST_TARGETS, NONE, Clusters, chain_pairs
 from reasoning.native import compiled
+from reasoning.network import ranges
 from reasoning.sharding.protocol import Facts
 from schema.batches import Int32
 
@@ -124,11 +125,8 @@ def pairs_of(whole: Clusters, chosen: Int32) -> Int32:
 
 
 def _ranges(pointers: Int32, chosen: Int32) -> Int32:
-    """The numbers from pointers[i] up to pointers[i + 1], of each chosen i: Int32."""
-    first, size = pointers[chosen], pointers[chosen + 1] - pointers[chosen]
-    start = first - np.concatenate(([0], np.cumsum(size)[:-1])) if size.size else first
-    found: Int32 = (np.repeat(start, size) + np.arange(int(size.sum()))).astype(np.int32)
-    return found
+    """What stands between the pointers of the chosen rows: Int32."""
+    return ranges(pointers[chosen], pointers[chosen + 1]).astype(np.int32)
 
 
 def _pointers(pointers: Int32, own: Int32, ghosts: int) -> Int32:

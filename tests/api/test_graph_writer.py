@@ -113,6 +113,21 @@ async def test_what_came_while_the_store_was_away_is_applied_in_order_when_it_re
     assert not (tmp_path / "a" / "journal.db").exists()
 
 
+async def test_a_store_that_was_too_slow_gets_a_last_moment_at_the_end() -> None:
+    """Without a journal, what it does not take then is lost."""
+    store = Store()
+    whence = Whence(store, Path())
+    whence.writer = GraphWriter(whence.graph, store, limits=WriterLimits(patience=0.01))
+    store.silent = True
+    await whence.window(*REFS[:2], incident="one")
+    await whence.window(*REFS[:3], incident="two")
+    whence.writer._limits = WriterLimits(patience=5.0)
+    store.silent = False
+    asyncio.get_running_loop().call_later(0.01, store.hung.set)
+    await whence.writer.close()
+    assert {each.id for each in await store.incidents()} == {"one", "two"}
+
+
 async def test_a_store_that_does_not_answer_holds_nobody_up_twice(tmp_path: Path) -> None:
     store = Store()
     whence = Whence(store, tmp_path)

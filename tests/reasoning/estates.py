@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from graph.live import LiveGraph
 from graph.topology import EntityObservation, RelationKey, RelationObservation, TopologyDelta
+from reasoning.compile import CompiledNetwork
+from reasoning.layout import Name
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, CauseLink, ConditionRule, DefectRule, KindKnowledge, PropagationRule, Toward
 from schema.strength import constant, expression
@@ -78,3 +82,9 @@ def latency(entity: EntityRef) -> ConditionRef:
 
 
 SLOW_QUERY = DefectRef(ORDERS_DB, "slow_query")
+
+
+def feedback_names(compiled: CompiledNetwork) -> tuple[tuple[Name, Name], ...]:
+    """The links that close cycles, by name."""
+    links = np.flatnonzero(compiled.feedback & (compiled.strength > 0.0)).tolist()
+    return tuple((compiled.names[compiled.cause[link]], compiled.names[compiled.effect[link]]) for link in links)

@@ -14,7 +14,8 @@ from graph.live import LiveGraph
 from graph.topology import EntityObservation, RelationKey, RelationObservation, TopologyDelta
 from ingest.samples import sample_table
 from ingest.tables import WindowCounts, behaviour_table, call_table, log_table, request_table
-from reasoning.evidence.engine import EvidenceEngine, EvidenceSettings
+from reasoning.evidence.engine import EvidenceEngine
+from reasoning.evidence.rules import EvidenceSettings
 from reasoning.evidence.state import EvidenceState
 from schema.identity import EntityRef
 from schema.loader import load_knowledge
@@ -199,6 +200,14 @@ def test_streams_beyond_the_bound_are_refused_and_counted() -> None:
     estate = Estate(EvidenceSettings(streams=2))
     estate.live(2, shop())
     assert estate.engine.dropped["duration_streams_full"] > 0
+
+
+def test_streams_of_coarse_metrics_are_counted_with_the_others_of_their_sort() -> None:
+    engine = Estate(EvidenceSettings(streams=2)).engine
+    for table in (engine._coarse_coins, engine._coarse_durations, engine._demand):
+        for entity in range(3):
+            table.row((entity, "any"))
+    assert engine.dropped == {"demand_streams_full": 1, "duration_streams_full": 1, "error_streams_full": 1}
 
 
 def alone(counts: WindowCounts, chance: random.Random) -> None:
