@@ -350,6 +350,7 @@ class Status:
     at: Instant | None
     version: str
     knowledge: str
+    knowledge_trouble: str
     entities: int
     relations: int
     open_incidents: int

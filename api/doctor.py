@@ -136,7 +136,7 @@ def _server(url: str, status: Status) -> Iterator[Check]:
     else:
         yield Check("telemetry", Health.WELL, f"Read up to {moment(status.at)}: {status.entities} entities, {status.relations} relations.")
     yield Check("incidents", Health.WELL, f"{status.open_incidents} open." if status.open_incidents else "None open.")
-    yield Check("knowledge", Health.WELL, f"Version {status.knowledge}.")
+    yield _knowledge(status)
     yield _store(status)
     if status.unsettled:
         yield Check(
@@ -145,6 +145,17 @@ def _server(url: str, status: Status) -> Iterator[Check]:
             f"{status.unsettled} clusters of conditions found no rest: what is believed there may depend on the way to it.",
             "Symptoms contradict each other: take verdicts near them with care.",
         )
+
+
+def _knowledge(status: Status) -> Check:
+    if status.knowledge_trouble:
+        return Check(
+            "knowledge",
+            Health.WARNING,
+            f"Version {status.knowledge} stays in force, what came after was refused whole: {status.knowledge_trouble}",
+            "Mend it, try it with `whence knowledge test --knowledge DIR`, and send SIGHUP again.",
+        )
+    return Check("knowledge", Health.WELL, f"Version {status.knowledge}.")
 
 
 def _store(status: Status) -> Check:

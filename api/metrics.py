@@ -46,6 +46,9 @@ class RuntimeCollector(Collector):
         yield _gauge("whence_entities", "Entities of the live graph.", status.entities)
         yield _gauge("whence_relations", "Relations of the live graph.", status.relations)
         yield _gauge("whence_open_incidents", "Incidents that are open.", status.open_incidents)
+        yield self._knowledge(status.knowledge)
+        yield _gauge("whence_knowledge_ok", "1 when the rule files read last are in force, 0 when they were refused.", not status.knowledge_trouble)
+        yield _counter("whence_knowledge_reloads", "Rule files read again while running, by outcome.", _labelled(runtime.knowledge_reloads), "outcome")
         yield _gauge("whence_unsettled_clusters", "Clusters of conditions whose belief found no rest in the last window.", status.unsettled)
         yield self._root_causes()
         yield _counter("whence_windows_closed", "Windows of event time that were concluded.", [((), runtime.windows_closed)])
@@ -53,6 +56,11 @@ class RuntimeCollector(Collector):
         yield _gauge("whence_subscribers", "Listeners to diagnoses.", runtime.hub.subscribers)
         yield _counter("whence_subscribers_refused", "Listeners turned away because there were too many.", [((), runtime.hub.refused)])
         yield _counter("whence_graphql_requests", "GraphQL requests by outcome.", _labelled(self._requests), "outcome")
+
+    def _knowledge(self, version: str) -> Metric:
+        family = GaugeMetricFamily("whence_knowledge_info", "The causal knowledge in force.", labels=["version"])
+        family.add_metric([version], 1.0)
+        return family
 
     def _root_causes(self) -> Metric:
         family = GaugeMetricFamily(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from api.late_store import unknown_to
@@ -42,6 +43,8 @@ class Pipeline:
 
     def __init__(self, knowledge: CausalKnowledge, settings: PipelineSettings | None = None) -> None:
         settings = settings or PipelineSettings()
+        self._settings = settings.reasoner
+        self._refused_before: Counter[str] = Counter()  # by reasoners under earlier knowledge
         self.knowledge = knowledge
         self.graph = LiveGraph(limits=settings.graph)
         self.resolver = Resolver(default_cluster=settings.default_cluster)
@@ -65,6 +68,20 @@ class Pipeline:
         self.reasoner.restore(incidents)
         if memory is not None:
             self.reasoner.resume(memory.belief)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Telemetry and streams not used, by reason."""
+        return {**self.assembler.dropped, **(self._refused_before + Counter(self.reasoner.dropped))}
+
+    def know(self, knowledge: CausalKnowledge) -> Diagnosis:
+        """Puts other knowledge in force, between two windows: what was seen, learnt and opened stays, and the last diagnosis is made anew under it."""
+        reasoner = Reasoner(knowledge, self.graph, self._settings)
+        reasoner.restore(self.reasoner.incidents)
+        reasoner.resume(self.reasoner.belief())
+        self._refused_before += Counter(self.reasoner.dropped)
+        self.knowledge, self.reasoner = knowledge, reasoner
+        return reasoner.diagnosis
 
     def memory(self) -> Memory:
         """A copy of what the next windows depend on, beside what `restore` takes."""

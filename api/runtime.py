@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
-from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from ingest.errors import OverloadedError
 from reasoning.export import NamedNetwork
 from schema.batches import Batch, LogBatch
 from schema.identity import EntityRef
+from schema.knowledge import CausalKnowledge
+from schema.loader import CausalModelError
 from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, IncidentState, Intervention, WhatIf
 
 KEPT_DIAGNOSES = 1_440
@@ -49,6 +51,7 @@ class Status:
     journalled: int = 0
     compacted: int = 0
     unsettled: int = 0
+    knowledge_trouble: str = ""
 
 
 class Runtime:
@@ -67,6 +70,9 @@ class Runtime:
         self._senders = 0
         self._records_without_trace = 0
         self._past: deque[Diagnosis] = deque(maxlen=KEPT_DIAGNOSES)
+        self._reading_rules = asyncio.Lock()
+        self._knowledge_trouble = ""
+        self.knowledge_reloads: Counter[str] = Counter()
         self.ready = False
         self.windows_closed = 0
 
@@ -164,6 +170,32 @@ class Runtime:
                 if not self.ready:
                     return
 
+    async def reload_knowledge(self, load: Callable[[], CausalKnowledge]) -> None:
+        """Puts what `load` reads in force between two windows. What it refuses with CausalModelError changes nothing: it is told, and counted."""
+        async with self._reading_rules:
+            in_force = self.pipeline.knowledge.version
+            try:
+                knowledge = await asyncio.to_thread(load)
+            except CausalModelError as error:
+                self._knowledge_trouble = f"{error}"
+                self.knowledge_reloads["refused"] += 1
+                log.warning("The knowledge was refused, version %s stays in force: %s", in_force, error)
+                return
+            self._knowledge_trouble = ""
+            if knowledge.version == in_force:
+                self.knowledge_reloads["unchanged"] += 1
+                log.info("The knowledge is the same, version %s stays in force.", in_force)
+                return
+            async with self._turn:
+                if not self.ready:
+                    return
+                diagnosis = self.pipeline.know(knowledge)
+            self.knowledge_reloads["taken_up"] += 1
+            log.info("Knowledge %s is in force, after %s.", knowledge.version, in_force)
+            if self._past:
+                self._past[-1] = diagnosis
+                self.hub.publish(diagnosis)
+
     @property
     def diagnosis(self) -> Diagnosis:
         """The latest diagnosis."""
@@ -217,10 +249,11 @@ class Runtime:
             open_incidents=len(self.pipeline.reasoner.incidents),
             durable_through=self._writer.durable_through,
             store_trouble=self._writer.trouble,
-            dropped={**self.pipeline.assembler.dropped, **self.pipeline.reasoner.dropped, **self._writer.dropped, **uncorrelated},
+            dropped={**self.pipeline.dropped, **self._writer.dropped, **uncorrelated},
             journalled=self._writer.journalled,
             compacted=self._writer.compacted,
             unsettled=self.pipeline.reasoner.unsettled,
+            knowledge_trouble=self._knowledge_trouble,
         )
 
     async def _settle(self, step: Step) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ async def opened(settings: ServeSettings, knowledge: CausalKnowledge) -> AsyncIt
         application = build_application(runtime, counts)
         await runtime.start()
         stack.push_async_callback(runtime.stop)
+        if settings.knowledge is not None:
+            stack.enter_context(_reloading_on_signal(runtime, partial(load_knowledge, settings.knowledge)))
         # Stopped last to first: telemetry, then the runtime, which writes and closes the store, then GraphQL, which saw it through.
         await stack.enter_async_context(_door(application, http, failed))
         stack.push_async_callback(runtime.stop)
@@ -169,6 +172,29 @@ async def _first_of(event: asyncio.Event, other: asyncio.Future[None]) -> None:
     waiting.cancel()
     if other.done():
         other.result()
+
+
+@contextmanager
+def _reloading_on_signal(runtime: Runtime, load: Callable[[], CausalKnowledge]) -> Iterator[None]:
+    """SIGHUP reads the rule files again. Without files of one's own there is nothing to read, and a closed terminal ends the process as ever."""
+    loop = asyncio.get_running_loop()
+    under_way: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(runtime.reload_knowledge(load))
+        under_way.add(task)
+        task.add_done_callback(done)
+
+    def done(task: asyncio.Task[None]) -> None:
+        under_way.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("The knowledge could not be renewed; what was in force stays.", exc_info=fault)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ def resolve_status(info: Info) -> Status:
         at=instant(status.at),
         version=context.version,
         knowledge=status.knowledge,
+        knowledge_trouble=status.knowledge_trouble,
         entities=status.entities,
         relations=status.relations,
         open_incidents=status.open_incidents,

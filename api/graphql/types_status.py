@@ -18,6 +18,7 @@ class Status:
     at: Instant | None = strawberry.field(description="Event time of the latest diagnosis; null before the first.")
     version: str
     knowledge: str = strawberry.field(description="Digest of the causal knowledge in force.")
+    knowledge_trouble: str = strawberry.field(description="Why the rule files read last were refused, with file and line; empty when they are in force.")
     entities: int
     relations: int
     open_incidents: int

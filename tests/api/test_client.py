@@ -95,6 +95,7 @@ STATUS = {
     "at": None,
     "version": "1",
     "knowledge": "k",
+    "knowledgeTrouble": "",
     "entities": 3,
     "relations": 2,
     "openIncidents": 0,

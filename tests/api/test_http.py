@@ -220,6 +220,8 @@ async def test_metrics_tell_what_was_done_and_where_it_stands(runtime: Runtime, 
     counts.refused_requests["logs", "too_large"] = 1
     runtime._writer.durable_through = estate.at(28)
     runtime.windows_closed = 6
+    runtime._knowledge_trouble = "rules/node.yaml:2: broken"
+    runtime.knowledge_reloads["refused"] = 3
     await client.post("/graphql", json={"query": "{ status { at } }"})
     await client.post("/graphql", json={"query": "{ diagnosis(first: 0) { at } }"})
     await client.post("/graphql", json=[])
@@ -227,6 +229,9 @@ async def test_metrics_tell_what_was_done_and_where_it_stands(runtime: Runtime, 
     expected: list[tuple[str, dict[str, str], float]] = [
         ("whence_ready", {}, 1),
         ("whence_store_ok", {}, 1),
+        ("whence_knowledge_ok", {}, 0),
+        ("whence_knowledge_info", {"version": runtime.pipeline.knowledge.version}, 1),
+        ("whence_knowledge_reloads_total", {"outcome": "refused"}, 3),
         ("whence_event_time_seconds", {}, estate.at(30) / estate.SECOND),
         ("whence_durable_lag_seconds", {}, 2),
         ("whence_entities", {}, 4),

@@ -46,8 +46,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(data: Path) -> Iterator[Running]:
-    command = [*COMMAND, "serve", "--data-dir", str(data), "--http", ":0", "--otlp-grpc", ":0", "--otlp-http", ":0", "--json"]
+def serving(data: Path, *flags: str) -> Iterator[Running]:
+    command = [*COMMAND, "serve", "--data-dir", str(data), "--http", ":0", "--otlp-grpc", ":0", "--otlp-http", ":0", "--json", *flags]
     with (data.parent / "stderr.txt").open("a") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         assert process.stdout is not None
         try:
