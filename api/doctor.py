@@ -33,6 +33,7 @@ ADVICE = {
     "unknown_metric": "Nothing is wrong: Whence has no use for these metrics. Drop them in the Collector to save the way.",
     "metric_without_entity": "Set service.name on what sends these metrics, or k8s.* attributes with the k8sattributes processor.",
     "service_graph_without_ends": "Keep the labels client and server when aggregating service graph metrics.",
+    "unknown_event": "Nothing is wrong: no rule is raised by Kubernetes events of these reasons.",
     "event_without_entity": "Kubernetes events about objects that telemetry never named: set k8s.* resource attributes on what runs there.",
     "peer_on_own_host": "Nothing is wrong: calls to localhost are taken for sidecars and proxies. Set service.peer.name on the span if one is not.",
     "temporary_destination": "Nothing is wrong: reply queues that brokers make up are not followed.",
@@ -55,7 +56,7 @@ ADVICE = {
     "store_journal_full": "The store was away so long that the journal filled up: mend the store. Whence then brings it up to date with the live graph.",
     "store_refused": "The store refused changes, for another writer had let go of what they need: Whence brings it up to date with the live graph.",
 }
-HARMLESS = frozenset({"unknown_metric", "peer_on_own_host", "temporary_destination"})
+HARMLESS = frozenset({"unknown_metric", "unknown_event", "peer_on_own_host", "temporary_destination"})
 OTHERWISE = "A bound was met; docs/ingest.md and docs/graph.md tell which."
 
 

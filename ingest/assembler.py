@@ -243,8 +243,10 @@ class WindowAssembler:
     def _events(self, records: list[LogRow]) -> list[Change]:
         found = []
         for record in records:
-            kind = EVENT_KINDS.get(record.attributes.get("k8s.event.reason", ""))
+            reason = record.attributes.get("k8s.event.reason", "")
+            kind = EVENT_KINDS.get(reason)
             if kind is None:
+                self._dropped["unknown_event"] += reason != ""
                 continue
             subject = self._resolver.event_entity(record.resource, record.attributes)
             if subject is None:

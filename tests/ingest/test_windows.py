@@ -208,6 +208,15 @@ def test_a_kubernetes_event_is_a_change_of_the_object_it_speaks_of() -> None:
     assert (change.kind, estate.graph.ref(change.entity), change.time) == (ChangeKind.OOM_KILLED, EntityRef("pod", "c1", "shop", "front-1"), START + SECOND)
 
 
+def test_a_kubernetes_event_that_raises_nothing_is_counted_and_other_logs_are_not() -> None:
+    estate = Estate()
+    about = {"k8s.object.kind": "Pod", "k8s.object.name": "front-1", "k8s.namespace.name": "shop"}
+    for reason in ({"k8s.event.reason": "TaintManagerEviction"}, {"k8s.event.reason": "Killing"}, {}):
+        estate.send(logs("", (1.0, "told", 13, (0, 0)), attributes={**about, **reason}))
+    assert len(estate.finish().windows[0].window.changes) == 1
+    assert estate.assembler.dropped == {"unknown_event": 1}
+
+
 def test_a_resource_brings_its_pod_node_and_workload_into_the_graph() -> None:
     estate = Estate()
     resource = {"k8s.namespace.name": "shop", "k8s.pod.name": "front-1", "k8s.deployment.name": "front", "k8s.node.name": "n1", "service.criticality": "high"}
