@@ -185,10 +185,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a finding changes in a log-odds, once those before it are known."""
+    """What a finding changes in a log-odds, once those before it are known. `log_likelihood_ratio`: below 0 the condition was not seen."""
 
     entity: str
     condition: str
+    log_likelihood_ratio: float
     observed: str
     change: float
 

@@ -49,6 +49,11 @@ def described(entity: str) -> str:
     return f"{entity.partition(':')[0].replace('_', ' ')} {place(entity)}"
 
 
+def finding(entity: str, condition: str, log_likelihood_ratio: float, observed: str) -> str:
+    """E.g. `latency_high of service c/shop/cart: mean 0.02 s -> 0.26 s`, or `no latency_high of ...` where it was looked for and not seen."""
+    return f"{'' if log_likelihood_ratio >= 0.0 else 'no '}{condition} of {described(entity)}: {observed}"
+
+
 def heading(console: Console, text: str) -> None:
     """A line that stands out."""
     say(console, Text(text, style="bold"))

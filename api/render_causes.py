@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from api.client_results import CauseExplanation, CauseSets, Diagnosis, Effect, Explanation, Impact, Incident, RootCause, WhatIf
-from api.render import columns, described, heading, moment, paragraphs, percent, say, span_of
+from api.render import columns, described, finding, heading, moment, paragraphs, percent, say, span_of
 from api.render_explanation import render_sets, render_would_tell, told_why
 
 LIKELY = 0.05
@@ -85,7 +85,7 @@ def _weighed(cause: RootCause) -> Iterator[tuple[str, str]]:
     for each in sorted(cause.evidence, key=lambda each: -each.weight):
         if abs(each.weight) >= TELLING or each == cause.evidence[0]:
             label = "for" if each.weight > 0 else "against"
-            yield label, f"{each.weight:+.1f}  {each.condition} of {described(each.entity)}: {each.observed}"
+            yield label, f"{each.weight:+.1f}  {finding(each.entity, each.condition, each.log_likelihood_ratio, each.observed)}"
 
 
 def _by_condition(cause: RootCause) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ from math import exp
 from rich.console import Console
 
 from api.client_results import CausalPath, CauseExplanation, CauseSets, Explanation, NextObservation, Step
-from api.render import columns, described, heading, percent, say
+from api.render import columns, described, finding, heading, percent, say
 
 SMALLEST_REST = 0.05
 LARGEST_LOG_ODDS = 700.0
@@ -92,7 +92,7 @@ def _way(path: CausalPath) -> str:
 
 
 def _step(step: Step) -> str:
-    return f"{step.change:+.1f}  {step.condition} of {described(step.entity)}: {step.observed}"
+    return f"{step.change:+.1f}  {finding(step.entity, step.condition, step.log_likelihood_ratio, step.observed)}"
 
 
 def _probability(log_odds: float) -> float:

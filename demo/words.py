@@ -84,7 +84,8 @@ def _added_up(account: Account) -> Iterator[Text]:
     told = [step for step in account.steps if step in most]
     yield Text(f"{account.before:+6.1f}  before any finding")
     for step in told:
-        where = Text.assemble(f"  {called(step.entity)}: {said(step.condition)}", (f"  ({step.observed})", "dim"))
+        seen = "" if step.log_likelihood_ratio >= 0.0 else "no "
+        where = Text.assemble(f"  {called(step.entity)}: {seen}{said(step.condition)}", (f"  ({step.observed})", "dim"))
         yield Text(f"{step.change:+6.1f}", "green" if step.change > 0 else "magenta").append_text(where)
     others, rest = account.others + len(account.steps) - len(told), account.after - account.before - sum(step.change for step in told)
     if others or abs(rest) >= AUDIBLE:

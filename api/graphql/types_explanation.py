@@ -24,14 +24,21 @@ class Cause:
 class Step:
     entity: strawberry.ID
     condition: str
+    log_likelihood_ratio: float = strawberry.field(description="log P(observed | condition holds) - log P(observed | it does not): below 0 it was not seen.")
     observed: str = strawberry.field(description="What was seen, in words.")
     change: float
 
     @classmethod
     def of(cls, step: verdicts.Step) -> Step:
         """From the verdict."""
-        condition = step.finding.condition
-        return cls(entity=strawberry.ID(f"{condition.entity}"), condition=condition.condition, observed=step.finding.observed, change=float(step.change))
+        finding = step.finding
+        return cls(
+            entity=strawberry.ID(f"{finding.condition.entity}"),
+            condition=finding.condition.condition,
+            log_likelihood_ratio=float(finding.log_likelihood_ratio),
+            observed=finding.observed,
+            change=float(step.change),
+        )
 
 
 @strawberry.type(description="How a log-odds came about: before + the changes of the steps + rest = after.")

@@ -82,15 +82,15 @@ DIAGNOSIS = Diagnosis(
 QUIET = Diagnosis(AT, exact=True, stale="", root_causes=(UNLIKELY,), symptoms=(), ruled_out=(), omitted=0)
 UNSEEN = Diagnosis(None, exact=True, stale="", root_causes=(), symptoms=(), ruled_out=(), omitted=0)
 STEPS = (
-    Step(ITEMS, "latency_high", "mean 0.006 s -> 0.246 s over 240 requests", 5.7),
-    Step(CART, "latency_high", "mean 0.02 s -> 0.26 s over 240 requests", 3.1),
-    Step(ITEMS, "connections_high", "share of connections 0.21, usually 0.2", -0.7),
+    Step(ITEMS, "latency_high", 6.2, "mean 0.006 s -> 0.246 s over 240 requests", 5.7),
+    Step(CART, "latency_high", 6.2, "mean 0.02 s -> 0.26 s over 240 requests", 3.1),
+    Step(ITEMS, "connections_high", -2.0, "share of connections 0.21, usually 0.2", -0.7),
 )
 PATHS = (
     CausalPath(0.95, (Hop(ITEMS, "latency_high", "", 0.95),)),
     CausalPath(0.84, (Hop(ITEMS, "latency_high", "", 0.95), Hop(CART, "latency_high", "queries", 0.884))),
 )
-BEHIND = Account(-0.4, (Step(ITEMS, "latency_high", "mean 0.006 s -> 0.246 s over 240 requests", -3.2),), 4, -0.59, -4.19)
+BEHIND = Account(-0.4, (Step(ITEMS, "latency_high", 6.2, "mean 0.006 s -> 0.246 s over 240 requests", -3.2),), 4, -0.59, -4.19)
 EXPLANATION = Explanation(
     AT, exact=True, entropy=1.2,
     causes=(

@@ -148,7 +148,7 @@ def test_a_diagnosis_is_read_down_to_the_evidence() -> None:
 
 
 def test_a_diagnosis_comes_with_its_explanation_and_sets_in_one_answer() -> None:
-    step = {**CONDITION, "observed": "slower", "change": 2.5}
+    step = {**CONDITION, "logLikelihoodRatio": 2.0, "observed": "slower", "change": 2.5}
     account = {"before": -6.0, "steps": [step], "others": 3, "rest": 0.5, "after": -3.0}
     path = {"strength": 0.9, "hops": [{**CONDITION, "relation": "", "strength": 0.9}]}
     cause = {"entity": ENTITY, "defect": "slow_code"}
