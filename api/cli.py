@@ -85,6 +85,7 @@ def serve(
     data_dir: Annotated[str | None, setting("data_dir", "DIR")] = None,
     store: Annotated[str | None, setting("store", "URL")] = None,
     retention_days: Annotated[int | None, setting("retention_days", "DAYS")] = None,
+    attributes_up_to: Annotated[int | None, setting("attributes_up_to", "N")] = None,
     http: Annotated[str | None, setting("http", "HOST:PORT")] = None,
     otlp_grpc: Annotated[str | None, setting("otlp_grpc", "HOST:PORT")] = None,
     otlp_http: Annotated[str | None, setting("otlp_http", "HOST:PORT")] = None,
@@ -99,8 +100,8 @@ def serve(
     from api.server import run_server
 
     flags = {
-        "data_dir": data_dir, "store": store, "retention_days": retention_days, "http": http, "otlp_grpc": otlp_grpc, "otlp_http": otlp_http,
-        "default_cluster": default_cluster, "knowledge": knowledge, "shards": shards, "log_level": log_level,
+        "data_dir": data_dir, "store": store, "retention_days": retention_days, "attributes_up_to": attributes_up_to,
+        "http": http, "otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "default_cluster": default_cluster, "knowledge": knowledge, "shards": shards, "log_level": log_level,
     }  # fmt: skip
     run_server(flags, config, as_json=as_json)
     # All is stopped and written: the interpreter's own end would take another second of a machine under load.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from api.attribute_keeper import MOST_ENTITIES, AttributeKeeper
 from api.heartbeats import Heartbeats
 from api.late_store import Standing
 from api.pipeline import Step
+from graph.attribute_model import AttributeModel
 from graph.journal import Journal
 from graph.live import LiveGraph
 from graph.store import GraphStore, StoreError, StoreUnavailableError
@@ -35,7 +37,7 @@ class WriterLimits:
     """`patience`: seconds of the clock that a window waits for the store before its writes go to the journal. `retry`: seconds between attempts.
 
     `waiting`: how many changes may wait in memory where not even the journal takes them. `retention`: nanoseconds that the past is kept; 0: for good.
-    `compacted`: how many intervals are forgotten at once.
+    `compacted`: how many intervals are forgotten at once. `attributed`: up to how many entities the estate has for the attributes of all to be kept.
     """
 
     patience: float = 1.0
@@ -43,6 +45,7 @@ class WriterLimits:
     waiting: int = 1_000_000
     retention: int = 30 * DAY
     compacted: int = 50_000
+    attributed: int = MOST_ENTITIES
 
 
 class GraphWriter:
@@ -58,12 +61,15 @@ class GraphWriter:
         journal: Journal | None = None,
         *,
         limits: WriterLimits | None = None,
+        model: AttributeModel | None = None,
     ) -> None:
+        """`model`: of the attributes that are kept beside the estate; without one, none are."""
         self._graph = graph
         self._store = store
         self._journal = journal
         self._limits = limits or WriterLimits()
         self._heartbeats = Heartbeats(graph)
+        self._attributes = None if model is None else AttributeKeeper(graph, model, most=self._limits.attributed)
         self._waiting: deque[Write] = deque()
         self._draining: asyncio.Task[None] | None = None
         self._concluded = asyncio.Event()
@@ -126,6 +132,8 @@ class GraphWriter:
         """Writes a step. While the store does not answer at all, nobody waits for it twice."""
         self._note(step)
         self._heartbeats.note(step)
+        if self._attributes is not None:
+            self._attributes.note(step)
         await (self._spill() if self._held else self._settle())
 
     async def _settle(self) -> None:
@@ -150,6 +158,8 @@ class GraphWriter:
         if not self._held:
             await self._settle()
         if self._draining is not None:
+            if not self._trouble:
+                await asyncio.wait({self._draining}, timeout=self._limits.patience)
             self._draining.cancel()
             await asyncio.wait({self._draining})
         await self._spill()
@@ -284,13 +294,22 @@ class GraphWriter:
         if self._diverged:
             await self._compare()
             self._diverged = False
-        await self._heartbeats.beat(self._store)
+            if self._attributes is not None:
+                self._attributes.compare()
+        await self._heartbeats.beat(self._store, self._tell_attributes)
         at = self._graph.at
         if self._limits.retention and not 0 <= at - self._compacted_at < HOUR:
             count = await self._store.compact(at - self._limits.retention, self._limits.compacted)
             self.compacted += count
             # One that was cut short goes on with the next window.
             self._compacted_at = at if count < self._limits.compacted else 0
+        if self._attributes is not None:
+            await self._attributes.keep(self._store, lambda: bool(self._waiting))
+
+    def _tell_attributes(self, missing: Sequence[EntityRef | RelationKey]) -> None:
+        if self._attributes is not None:
+            for what in missing:
+                self._attributes.tell(what)
 
     async def _compare(self) -> None:
         """Makes the store hold what the live graph holds, and let go of what that let go of."""

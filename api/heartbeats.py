@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from api.pipeline import Step
 from graph.live import LiveGraph
@@ -39,8 +39,8 @@ class Heartbeats:
         if not 0 <= end - self._last < HEARTBEAT:
             self._last, self._due = end, True
 
-    async def beat(self, store: GraphStore) -> None:
-        """Tells the store, if it is time. Raises StoreUnavailableError."""
+    async def beat(self, store: GraphStore, missing: Callable[[Sequence[EntityRef | RelationKey]], None]) -> None:
+        """Tells the store, if it is time; and `missing` what it did not hold, before that is written anew. Raises StoreUnavailableError."""
         if not self._due:
             return
         self._due = False
@@ -53,7 +53,9 @@ class Heartbeats:
             else:
                 entities.append(what)
         for at in sorted(by_time):
-            await self._bring_back(store, await store.touch(*by_time[at], at))
+            if found := await store.touch(*by_time[at], at):
+                missing(found)
+                await self._bring_back(store, found)
         await self._freshen(store, [what for what in seen if isinstance(what, RelationKey)])
 
     async def _bring_back(self, store: GraphStore, missing: Sequence[EntityRef | RelationKey]) -> None:

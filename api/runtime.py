@@ -16,6 +16,7 @@ from api.hub import DiagnosisHub
 from api.instants import write_instant
 from api.persistence import MemoryKeeper
 from api.pipeline import Pipeline, Step
+from graph.attribute_model import AttributeModel
 from graph.journal import Journal
 from graph.store import GraphStore, StoreAwayError, StoreError
 from ingest.errors import OverloadedError
@@ -61,7 +62,7 @@ class Runtime:
         self.pipeline = pipeline
         self.store = store
         self.hub = DiagnosisHub()
-        self._writer = GraphWriter(pipeline.graph, store, journal, limits=limits)
+        self._writer = GraphWriter(pipeline.graph, store, journal, limits=limits, model=AttributeModel(pipeline.knowledge))
         self._keeper = MemoryKeeper(pipeline, store)
         self._retry = (limits or WriterLimits()).retry
         self._joining: asyncio.Task[None] | None = None

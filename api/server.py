@@ -97,7 +97,7 @@ async def opened(settings: ServeSettings, knowledge: CausalKnowledge) -> AsyncIt
     store = open_store(settings.store, settings.data_dir, settings.store_user, settings.store_password.get_secret_value(), settings.store_ca)
     # Where nothing survives the end anyway, no journal is needed.
     journal = None if settings.store == "memory" else Journal(settings.data_dir / "journal.db")
-    runtime = Runtime(pipeline, store, journal, limits=WriterLimits(retention=settings.retention_days * DAY))
+    runtime = Runtime(pipeline, store, journal, limits=WriterLimits(retention=settings.retention_days * DAY, attributed=settings.attributes_up_to))
     counts = ReceiverCounts()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:

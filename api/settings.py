@@ -61,6 +61,9 @@ class ServeSettings(BaseSettings):
     store_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
     store_ca: Path | None = Field(None, description="File with the certificates of the graph store's own authority.")
     retention_days: int = Field(30, ge=0, description="Days of event time that the past of the graph is kept; 0 keeps all of it.")
+    attributes_up_to: int = Field(
+        10_000, ge=0, description="How many entities the estate may have for the attributes of all to be in the graph store; beyond, those of open incidents."
+    )
     http: ListenAddress = Field(Address("127.0.0.1", 8080), description="Address of GraphQL, GraphiQL, health and metrics; port 0 picks a free one.")
     otlp_grpc: ListenAddress = Field(Address("127.0.0.1", 4317), description="Address of the OTLP/gRPC receiver.")
     otlp_http: ListenAddress = Field(Address("127.0.0.1", 4318), description="Address of the OTLP/HTTP receiver.")

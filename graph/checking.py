@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
+from graph.attributes import Dependency, EntityAttributes, RelationDependencies
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.topology import RelationKey, StructureChange, StructureEvent
 from schema.identity import EntityRef
@@ -16,6 +17,15 @@ MOST_PROBLEMS = 1_000
 BEGINS = frozenset({StructureEvent.ENTITY_APPEARED, StructureEvent.ENTITY_CHANGED, StructureEvent.RELATION_APPEARED})
 ENDS = frozenset({StructureEvent.ENTITY_CHANGED, StructureEvent.ENTITY_EXPIRED, StructureEvent.RELATION_EXPIRED})
 EXPIRIES = frozenset({StructureEvent.ENTITY_EXPIRED, StructureEvent.RELATION_EXPIRED})
+KINDS: Mapping[type[Record], str] = {
+    EntityInterval: "entity_intervals",
+    RelationInterval: "relation_intervals",
+    EntityAttributes: "attributed_entities",
+    RelationDependencies: "dependent_relations",
+    StructureChange: "changes",
+    Incident: "incidents",
+    SavedState: "saved_states",
+}
 Thing = EntityRef | RelationKey
 
 
@@ -36,22 +46,59 @@ class _Told:
     expiries: set[int] = field(default_factory=set)
 
 
+class _Attributes:
+    """Attributes must have their entity, dependencies their relation and both attributes; each is told once."""
+
+    def __init__(self) -> None:
+        self._names: dict[EntityRef, frozenset[str]] = {}
+        self._over: set[RelationKey] = set()
+        self._found: list[str] = []
+
+    def hear(self, record: EntityAttributes | RelationDependencies) -> None:
+        if isinstance(record, EntityAttributes):
+            if record.entity in self._names:
+                self._found.append(f"The attributes of {record.entity} are there twice.")
+            self._names[record.entity] = frozenset(quantity.name for quantity in record.attributes)
+            self._ends(str(record.entity), record.dependencies, record.entity, record.entity)
+            return
+        key = record.relation
+        if key in self._over:
+            self._found.append(f"The dependencies over {name_of(key)} are there twice.")
+        self._over.add(key)
+        self._ends(name_of(key), record.of_source, key.source, key.target)
+        self._ends(name_of(key), record.of_target, key.target, key.source)
+
+    def problems(self, intervals: Mapping[Thing, list[tuple[int, int | None]]]) -> Iterator[str]:
+        yield from self._found
+        yield from (f"The attributes of {ref} are there, and it is not." for ref in self._names if not _is_there(ref, intervals))
+        yield from (f"The dependencies over {name_of(key)} are there, and it is not." for key in self._over if not _is_there(key, intervals))
+
+    def _ends(self, what: str, dependencies: Sequence[Dependency], effects: EntityRef, causes: EntityRef) -> None:
+        for each in dependencies:
+            for ref, name in ((effects, each.effect), (causes, each.cause)):
+                if name not in self._names.get(ref, ()):
+                    self._found.append(f"{what}: {each.effect} depends on {each.cause}, and {ref} has no attribute {name}.")
+
+
 async def check(records: AsyncIterator[Sequence[Record]]) -> Finding:
     """Reads all records of a store. Raises StoreError, and ValueError or KeyError where a record can't be read at all."""
     counts = Counter[str]()
     intervals = defaultdict[Thing, list[tuple[int, int | None]]](list)
     told = defaultdict[Thing, _Told](_Told)
+    attributes = _Attributes()
     async for batch in records:
         for record in batch:
-            counts[_kind(record)] += 1
+            counts[KINDS[type(record)]] += 1
             if isinstance(record, EntityInterval):
                 intervals[record.entity.ref].append((record.opened, record.closed))
             elif isinstance(record, RelationInterval):
                 intervals[record.relation.key].append((record.opened, record.closed))
+            elif isinstance(record, EntityAttributes | RelationDependencies):
+                attributes.hear(record)
             elif isinstance(record, StructureChange):
                 _hear(told[record.relation or record.entity], record)
     problems: list[str] = []
-    for problem in _problems(intervals, told):
+    for problem in chain(_problems(intervals, told), attributes.problems(intervals)):
         if len(problems) == MOST_PROBLEMS:
             break
         problems.append(problem)
@@ -64,7 +111,7 @@ def name_of(thing: Thing) -> str:
 
 
 def _problems(intervals: Mapping[Thing, list[tuple[int, int | None]]], told: Mapping[Thing, _Told]) -> Iterator[str]:
-    present = {thing for thing, spans in intervals.items() if any(closed is None for _, closed in spans)}
+    present = {thing for thing in intervals if _is_there(thing, intervals)}
     for thing, spans in intervals.items():
         yield from _overlaps(thing, spans)
         if isinstance(thing, RelationKey):
@@ -101,6 +148,10 @@ def _untold(thing: Thing, spans: list[tuple[int, int | None]], told: _Told) -> I
         yield f"{name_of(thing)}: the expiry at {at} ends no interval."
 
 
+def _is_there(thing: Thing, intervals: Mapping[Thing, list[tuple[int, int | None]]]) -> bool:
+    return any(closed is None for _, closed in intervals.get(thing, ()))
+
+
 def _hear(told: _Told, change: StructureChange) -> None:
     if change.event in BEGINS:
         told.begins.add(change.at)
@@ -108,16 +159,3 @@ def _hear(told: _Told, change: StructureChange) -> None:
         told.ends.add(change.at)
     if change.event in EXPIRIES:
         told.expiries.add(change.at)
-
-
-def _kind(record: Record) -> str:
-    if isinstance(record, EntityInterval):
-        return "entity_intervals"
-    if isinstance(record, RelationInterval):
-        return "relation_intervals"
-    if isinstance(record, StructureChange):
-        return "changes"
-    if isinstance(record, Incident):
-        return "incidents"
-    assert isinstance(record, SavedState)
-    return "saved_states"

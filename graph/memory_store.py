@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from graph.attributes import EntityAttributes, RelationDependencies, held_together
 from graph.merging import attributes_json, change_detail, merged_sources, supersedes
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.store import StoreError
@@ -39,6 +40,8 @@ class MemoryGraphStore:
     def __init__(self) -> None:
         self._entities: dict[EntityRef, list[_Version[Entity]]] = {}
         self._relations: dict[RelationKey, list[_Version[Relation]]] = {}
+        self._attributes: dict[EntityRef, EntityAttributes] = {}
+        self._dependencies: dict[RelationKey, RelationDependencies] = {}
         self._changes: list[StructureChange] = []
         self._incidents: dict[str, Incident] = {}
         self._state: dict[str, bytes] = {}
@@ -99,11 +102,13 @@ class MemoryGraphStore:
             relation = _present(self._relations.get(key, []))
             if relation is not None:
                 relation.closed = max(relation.opened, at)
+                self._dependencies.pop(key, None)
                 self._changes.append(StructureChange(relation.closed, StructureEvent.RELATION_EXPIRED, key.source, key))
         for ref in sorted(gone):
             entity = _present(self._entities.get(ref, []))
             if entity is not None:
                 entity.closed = max(entity.opened, at)
+                self._attributes.pop(ref, None)
                 self._changes.append(StructureChange(entity.closed, StructureEvent.ENTITY_EXPIRED, ref))
 
     async def get(self, ref: EntityRef, at: int | None = None) -> Entity | None:
@@ -135,6 +140,29 @@ class MemoryGraphStore:
     async def diff(self, before: int, after: int) -> Difference:
         return difference(await self.snapshot(before), await self.snapshot(after))
 
+    async def save_attributes(self, entities: Sequence[EntityAttributes], relations: Sequence[RelationDependencies] = ()) -> None:
+        for told in entities:
+            if _present(self._entities.get(told.entity, [])) is None or self._attributes.get(told.entity) == told:
+                continue
+            self._attributes.pop(told.entity, None)
+            self._dependencies = {key: over for key, over in self._dependencies.items() if told.entity not in {key.source, key.target}}
+            if told.attributes:
+                self._attributes[told.entity] = told
+        for over in relations:
+            key = over.relation
+            if _present(self._relations.get(key, [])) is not None:
+                self._dependencies.pop(key, None)
+                if held := held_together(over, self._attributes.get(key.source), self._attributes.get(key.target)):
+                    self._dependencies[key] = held
+
+    async def attributes(self, entities: Sequence[EntityRef]) -> Sequence[EntityAttributes | RelationDependencies]:
+        chosen = {*entities}
+        return [each for each in self._all_attributes() if (each.entity if isinstance(each, EntityAttributes) else each.relation.source) in chosen]
+
+    def _all_attributes(self) -> list[EntityAttributes | RelationDependencies]:
+        held = [self._attributes[ref] for ref in sorted(self._attributes, key=str)]
+        return [*held, *(self._dependencies[key] for key in sorted(self._dependencies, key=key_texts))]
+
     async def compact(self, before: int, most: int) -> int:
         ended = [*_ended_before(self._entities, before), *_ended_before(self._relations, before)]
         forgotten = sorted(ended, key=lambda each: each[0])[:most]
@@ -160,6 +188,7 @@ class MemoryGraphStore:
             for key in sorted(self._relations, key=key_texts)
             for version in sorted(self._relations[key], key=_order)
         ]
+        yield self._all_attributes()
         changes = sorted(self._changes, key=change_order)
         yield changes
         yield [self._incidents[name] for name in sorted(self._incidents)]
@@ -172,6 +201,10 @@ class MemoryGraphStore:
             elif isinstance(record, RelationInterval):
                 relation = _Version(record.relation, record.opened, record.closed, record.relation.last_seen)
                 _keep(self._relations.setdefault(record.relation.key, []), relation)
+            elif isinstance(record, EntityAttributes):
+                await self.save_attributes([record])
+            elif isinstance(record, RelationDependencies):
+                await self.save_attributes([], [record])
             elif isinstance(record, SavedState):
                 self._state[record.name] = record.content
             elif isinstance(record, StructureChange):

@@ -9,15 +9,18 @@ from neo4j import AsyncManagedTransaction, AsyncSession
 
 from graph.store import StoreUnavailableError, StoreVersionError
 
-# What makes each layout of the one before it, one transaction each; the first is made of constraints and indexes alone.
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((),)
+# What makes each layout of the one before it, one transaction each; the first two are made of constraints and indexes alone.
+MIGRATIONS: tuple[tuple[str, ...], ...] = ((), ())
 LAYOUT = len(MIGRATIONS)
 OLDEST = (5, 26)
-LABELS = ("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState")
+# The labels that each layout is the first to write under.
+NEW_LABELS = (("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState"), ("Attribute",))
+LABELS = tuple(label for labels in NEW_LABELS for label in labels)
 # Idempotent, and run at every start: what was dropped by hand comes back.
 SCHEMA = (
     "CREATE CONSTRAINT whence_entity IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_gone IF NOT EXISTS FOR (n:Gone) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT whence_attribute IF NOT EXISTS FOR (n:Attribute) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_incident IF NOT EXISTS FOR (n:Incident) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_saved_state IF NOT EXISTS FOR (n:SavedState) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT whence_layout IF NOT EXISTS FOR (n:WhenceLayout) REQUIRE n.name IS UNIQUE",
@@ -51,7 +54,9 @@ async def due(session: AsyncSession, migrations: Sequence[Sequence[str]] = MIGRA
     layout, known = await session.execute_read(_layout), len(migrations)
     if layout is not None and layout > known:
         raise StoreVersionError(f"The store has layout {layout}, this Whence knows up to {known}: upgrade Whence, or choose another database.")
-    if layout is None and (stranger := await session.execute_read(_stranger)) is not None:
+    if stranger := await session.execute_read(_stranger, layout or 0):
+        if await session.execute_read(_layout) != layout:  # another Whence brought it up to date meanwhile
+            return await due(session, migrations)
         raise StoreUnavailableError(f"The database holds nodes labelled {stranger} that Whence did not write: choose another database.")
     return range((layout or 0) + 1, known + 1)
 
@@ -85,8 +90,9 @@ async def _layout(transaction: AsyncManagedTransaction) -> int | None:
     return int(record["number"]) if record else None
 
 
-async def _stranger(transaction: AsyncManagedTransaction) -> str | None:
-    for label in LABELS:
+async def _stranger(transaction: AsyncManagedTransaction, layout: int) -> str | None:
+    """A label that later layouts write under, and somebody else does already."""
+    for label in (label for labels in NEW_LABELS[layout:] for label in labels):
         if await (await transaction.run(f"MATCH (n:{label}) RETURN 1 AS one LIMIT 1")).single() is not None:
             return f":{label}"
     return None

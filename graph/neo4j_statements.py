@@ -141,6 +141,10 @@ RETURN count(*) AS written
 """
 
 _EXPIRE_RELATION = """
+CALL (a, r, b) {
+  MATCH (a)-[:HAS]->(own:Attribute)-[d:DEPENDS_ON]-(:Attribute {entity: b.id}) WHERE d.over = r.kind AND (d.of = 'source') = (startNode(d) = own)
+  DELETE d
+}
 WITH a, r, b, CASE WHEN $at > r.opened THEN $at ELSE r.opened END AS closed
 CREATE (past:RelationVersion)
 SET past = properties(r), past.source = a.id, past.target = b.id, past.closed = closed
@@ -157,6 +161,15 @@ MATCH (a)-[r:{{type}}]->(b)
 SET r.kind = r.kind
 WITH a, r, b WHERE r.last_seen <= $at
 {_EXPIRE_RELATION}
+"""
+
+EXPIRE_ATTRIBUTES = """
+UNWIND $rows AS row
+MATCH (e:Entity {id: row.id})
+SET e.cluster = e.cluster
+WITH e WHERE e.last_seen <= $at
+MATCH (e)-[:HAS]->(a:Attribute)
+DETACH DELETE a
 """
 
 EXPIRE_RELATIONS_OF_ENTITIES = f"""

@@ -11,10 +11,11 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncSession, TrustCustomCAs,
 from neo4j.api import AsyncBookmarkManager
 from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
 
+from graph import neo4j_attributes, neo4j_schema
 from graph import neo4j_reads as reads
-from graph import neo4j_schema
 from graph import neo4j_statements as cypher
 from graph import neo4j_writes as writes
+from graph.attributes import EntityAttributes, RelationDependencies
 from graph.neo4j_address import Neo4jAddress
 from graph.neo4j_rows import Row, incident_of
 from graph.neo4j_writes import Transaction, rows_of
@@ -108,15 +109,23 @@ class Neo4jGraphStore:
     async def diff(self, before: int, after: int) -> Difference:
         return await self._read("diff", lambda transaction: reads.diff(transaction, before, after))
 
+    async def save_attributes(self, entities: Sequence[EntityAttributes], relations: Sequence[RelationDependencies] = ()) -> None:
+        await self._write("save_attributes", lambda transaction: neo4j_attributes.save_attributes(transaction, entities, relations))
+
+    async def attributes(self, entities: Sequence[EntityRef]) -> Sequence[EntityAttributes | RelationDependencies]:
+        return await self._read("attributes", partial(neo4j_attributes.attributes, ids=[str(ref) for ref in entities]))
+
     async def compact(self, before: int, most: int) -> int:
         return await self._write("compact", lambda transaction: writes.compact(transaction, before, most))
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
-        kinds: tuple[Callable[..., Awaitable[Sequence[Record]]], ...] = (reads.entity_intervals, reads.relation_intervals)
-        for intervals in kinds:
+        kinds: tuple[Callable[..., Awaitable[Sequence[Record]]], ...] = (
+            reads.entity_intervals, reads.relation_intervals, neo4j_attributes.entity_attributes, neo4j_attributes.relation_dependencies
+        )  # fmt: skip
+        for of_entities in kinds:
             after = ""
             while ids := [row["id"] for row in await self._read("records", _asking(cypher.PAGE, after=after, limit=reads.PAGE))]:
-                if found := await self._read("records", partial(intervals, ids=ids)):
+                if found := await self._read("records", partial(of_entities, ids=ids)):
                     yield found
                 after = ids[-1]
         if changes := await self.changes(-1):
@@ -130,7 +139,11 @@ class Neo4jGraphStore:
                 yield [SavedState(row["name"], content)]
 
     async def load(self, records: Sequence[Record]) -> None:
-        await self._write("load", lambda transaction: writes.load(transaction, records))
+        async def work(transaction: Transaction) -> None:
+            await writes.load(transaction, records)
+            await neo4j_attributes.load(transaction, records)
+
+        await self._write("load", work)
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         await self._write("save_incidents", lambda transaction: writes.save_incidents(transaction, incidents))

@@ -56,7 +56,7 @@ async def run(transaction: Transaction, statement: str, **parameters: object) ->
 async def upsert_entities(transaction: Transaction, entities: Sequence[Entity]) -> None:
     """GraphStore.upsert_entities."""
     told = {str(entity.ref): entity for entity in entities}
-    for batch in _batches([entity_row(entity) for entity in sorted(entities, key=lambda entity: str(entity.ref))]):
+    for batch in batches([entity_row(entity) for entity in sorted(entities, key=lambda entity: str(entity.ref))]):
         turned = await rows_of(transaction, cypher.UPSERT_ENTITIES, rows=await _without_gone(transaction, batch))
         if turned:
             details = [{"id": row["id"], "detail": change_detail(orjson.loads(row["attributes"]), told[row["id"]].attributes)} for row in turned]
@@ -76,8 +76,8 @@ async def _without_gone(transaction: Transaction, rows: Sequence[Row]) -> Sequen
 async def upsert_relations(transaction: Transaction, relations: Sequence[Relation]) -> None:
     """GraphStore.upsert_relations."""
     complete = 0
-    for kind, of_kind in _by_kind(relations, lambda relation: relation.key.kind):
-        for batch in _batches(sorted(map(relation_row, of_kind), key=itemgetter("source", "target"))):
+    for kind, of_kind in by_kind(relations, lambda relation: relation.key.kind):
+        for batch in batches(sorted(map(relation_row, of_kind), key=itemgetter("source", "target"))):
             merged = await _written(transaction, cypher.MERGE_RELATIONS, kind, rows=batch)
             if merged < len(batch):
                 found = (await rows_of(transaction, cypher.of_type(cypher.CREATE_RELATIONS, relation_type(kind)), kind=kind, rows=batch))[0]
@@ -92,13 +92,13 @@ async def upsert_relations(transaction: Transaction, relations: Sequence[Relatio
 async def touch(transaction: Transaction, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
     """GraphStore.touch."""
     missing = set[str]()
-    for ids in _batches(sorted(map(str, entities))):
+    for ids in batches(sorted(map(str, entities))):
         if await _written(transaction, cypher.TOUCH_ENTITIES, ids=ids, at=milliseconds(at)) < len(ids):
             missing.update(row["id"] for row in await rows_of(transaction, cypher.MISSING_ENTITIES, ids=ids))
     lost = set[tuple[str, str, str]]()
-    for kind, of_kind in _by_kind(relations, lambda key: key.kind):
+    for kind, of_kind in by_kind(relations, lambda key: key.kind):
         # Each source once: the driver packs a third of the texts.
-        for batch in _batches(sorted((str(key.source), str(key.target)) for key in of_kind)):
+        for batch in batches(sorted((str(key.source), str(key.target)) for key in of_kind)):
             rows = [(source, [target for _, target in pairs]) for source, pairs in groupby(batch, itemgetter(0))]
             if await _written(transaction, cypher.TOUCH_RELATIONS, kind, rows=rows, at=milliseconds(at)) < len(batch):
                 asked = [{"source": source, "target": target} for source, target in batch]
@@ -109,10 +109,11 @@ async def touch(transaction: Transaction, entities: Sequence[EntityRef], relatio
 
 async def expire(transaction: Transaction, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
     """GraphStore.expire."""
-    for kind, of_kind in _by_kind(list(set(relations)), lambda key: key.kind):
-        for batch in _batches(sorted(map(key_row, of_kind), key=itemgetter("source", "target"))):
+    for kind, of_kind in by_kind(list(set(relations)), lambda key: key.kind):
+        for batch in batches(sorted(map(key_row, of_kind), key=itemgetter("source", "target"))):
             await run(transaction, cypher.of_type(cypher.EXPIRE_RELATIONS, relation_type(kind)), rows=batch, at=milliseconds(at))
-    for batch in _batches([{"id": str(ref), "label": kind_label(ref.kind)} for ref in sorted(set(entities), key=str)]):
+    for batch in batches([{"id": str(ref), "label": kind_label(ref.kind)} for ref in sorted(set(entities), key=str)]):
+        await run(transaction, cypher.EXPIRE_ATTRIBUTES, rows=batch, at=milliseconds(at))
         await run(transaction, cypher.EXPIRE_RELATIONS_OF_ENTITIES, rows=batch, at=milliseconds(at))
         await run(transaction, cypher.EXPIRE_ENTITIES, rows=batch, at=milliseconds(at))
 
@@ -129,24 +130,24 @@ async def compact(transaction: Transaction, before: int, most: int) -> int:
 
 async def save_incidents(transaction: Transaction, incidents: Sequence[Incident]) -> None:
     """GraphStore.save_incidents."""
-    for batch in _batches([incident_row(incident) for incident in incidents]):
+    for batch in batches([incident_row(incident) for incident in incidents]):
         await run(transaction, cypher.SAVE_INCIDENTS, rows=batch)
 
 
 async def load(transaction: Transaction, records: Sequence[Record]) -> None:
     """GraphStore.load."""
     entities = [entity_interval_row(record) for record in records if isinstance(record, EntityInterval)]
-    for batch in _batches([row for row in entities if row["closed"] is not None]):
+    for batch in batches([row for row in entities if row["closed"] is not None]):
         await run(transaction, cypher.LOAD_PAST_ENTITIES, rows=batch)
-    for batch in _batches([row for row in entities if row["closed"] is None]):
+    for batch in batches([row for row in entities if row["closed"] is None]):
         await run(transaction, cypher.LOAD_ENTITIES, rows=batch)
-    for kind, of_kind in _by_kind([record for record in records if isinstance(record, RelationInterval)], lambda record: record.relation.key.kind):
+    for kind, of_kind in by_kind([record for record in records if isinstance(record, RelationInterval)], lambda record: record.relation.key.kind):
         relations = [relation_interval_row(record) for record in of_kind]
-        for batch in _batches([row for row in relations if row["closed"] is not None]):
+        for batch in batches([row for row in relations if row["closed"] is not None]):
             await run(transaction, cypher.LOAD_PAST_RELATIONS, rows=batch, kind=kind)
-        for batch in _batches([row for row in relations if row["closed"] is None]):
+        for batch in batches([row for row in relations if row["closed"] is None]):
             await run(transaction, cypher.of_type(cypher.LOAD_RELATIONS, relation_type(kind)), rows=batch, kind=kind)
-    for batch in _batches([change_row(record) for record in records if isinstance(record, StructureChange)]):
+    for batch in batches([change_row(record) for record in records if isinstance(record, StructureChange)]):
         await run(transaction, cypher.LOAD_CHANGES, rows=batch)
     await save_incidents(transaction, [record for record in records if isinstance(record, Incident)])
     for record in records:
@@ -162,16 +163,17 @@ async def _written(transaction: Transaction, statement: str, kind: str | None = 
 
 async def _missing_end(transaction: Transaction, relations: Sequence[Relation]) -> str:
     ends = {str(end) for relation in relations for end in (relation.key.source, relation.key.target)}
-    missing = {row["id"] for batch in _batches(sorted(ends)) for row in await rows_of(transaction, cypher.MISSING_ENTITIES, ids=batch)}
+    missing = {row["id"] for batch in batches(sorted(ends)) for row in await rows_of(transaction, cypher.MISSING_ENTITIES, ids=batch)}
     kind, end = next((each.key.kind, end) for each in relations for end in (each.key.source, each.key.target) if str(end) in missing)
     return f"The relation {kind} needs its end {end}, which the store does not hold: upsert entities first."
 
 
-def _batches(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+def batches(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """BATCH of them at a time."""
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
-def _by_kind(items: Sequence[Item], kind_of: Callable[[Item], Any]) -> Iterable[tuple[str, list[Item]]]:
+def by_kind(items: Sequence[Item], kind_of: Callable[[Item], Any]) -> Iterable[tuple[str, list[Item]]]:
     """In order of the kinds. All writers take their locks in one order: of kinds, then of identities as texts."""
     kinds: dict[str, list[Item]] = {}
     for item in items:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
+from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange, StructureEvent
 from schema.identity import EntityRef
@@ -23,6 +25,10 @@ def record_line(record: Record) -> bytes:
         content = {"entity": entity_value(record.entity), "opened": record.opened, "closed": record.closed, "told": record.told}
     elif isinstance(record, RelationInterval):
         content = {"relation": relation_value(record.relation), "opened": record.opened, "closed": record.closed}
+    elif isinstance(record, EntityAttributes):
+        content = {"attributes": str(record.entity), "quantities": record.attributes, "dependencies": record.dependencies}
+    elif isinstance(record, RelationDependencies):
+        content = {"dependencies": key_value(record.relation), "of_source": record.of_source, "of_target": record.of_target}
     elif isinstance(record, StructureChange):
         key = None if record.relation is None else key_value(record.relation)
         content = {"change": record.event.value, "at": record.at, "ref": str(record.entity), "key": key, "detail": record.detail}
@@ -37,18 +43,23 @@ def record_of(line: bytes) -> Record:
     """The reverse of `record_line`. Raises RecordError."""
     try:
         row = orjson.loads(line)
-        if "entity" in row:
-            return EntityInterval(entity_from(row["entity"]), row["opened"], row["closed"], row["told"])
-        if "relation" in row:
-            return RelationInterval(relation_from(row["relation"]), row["opened"], row["closed"])
-        if "change" in row:
-            key = None if row["key"] is None else key_from(row["key"])
-            return StructureChange(row["at"], StructureEvent(row["change"]), EntityRef.parse(row["ref"]), key, row["detail"])
-        if "state" in row:
-            return SavedState(row["state"], base64.b64decode(row["content"], validate=True))
-        return incident_from(row["incident"])
+        name = next((name for name in _READERS if name in row), "")
+        return _READERS[name](row)
     except (ValueError, KeyError, TypeError, AttributeError) as wrong:
         raise RecordError(f"it is no record of a store ({type(wrong).__name__}: {wrong})") from wrong
+
+
+def _change_of(row: Any) -> StructureChange:
+    key = None if row["key"] is None else key_from(row["key"])
+    return StructureChange(row["at"], StructureEvent(row["change"]), EntityRef.parse(row["ref"]), key, row["detail"])
+
+
+def _attributes_of(row: Any) -> EntityAttributes:
+    return EntityAttributes(EntityRef.parse(row["attributes"]), quantities_of(row["quantities"]), dependencies_of(row["dependencies"]))
+
+
+def _dependencies_of(row: Any) -> RelationDependencies:
+    return RelationDependencies(key_from(row["dependencies"]), dependencies_of(row["of_source"]), dependencies_of(row["of_target"]))
 
 
 def entity_value(entity: Entity) -> dict[str, Any]:
@@ -88,6 +99,16 @@ def relation_from(row: Any) -> Relation:
     return Relation(key_from(row["key"]), tuple(row["sources"]), row["confidence"], row["first_seen"], row["last_seen"], statistics)
 
 
+def quantities_of(rows: Any) -> tuple[Quantity, ...]:
+    """From the JSON of quantities."""
+    return tuple(Quantity(row["name"], row["unit"], row["measured"], tuple(row["conditions"])) for row in rows)
+
+
+def dependencies_of(rows: Any) -> tuple[Dependency, ...]:
+    """From the JSON of dependencies."""
+    return tuple(Dependency(row["effect"], row["cause"], row["strength"], tuple(row["rules"])) for row in rows)
+
+
 def incident_value(incident: Incident) -> dict[str, Any]:
     """JSON of an incident."""
     return {
@@ -117,3 +138,15 @@ def incident_from(row: Any) -> Incident:
         peak_probability=row["peak_probability"],
         symptoms=tuple(ConditionRef(EntityRef.parse(entity), condition) for entity, condition in row["symptoms"]),
     )
+
+
+# By the key that a record's line begins with.
+_READERS: Mapping[str, Callable[[Any], Record]] = {
+    "entity": lambda row: EntityInterval(entity_from(row["entity"]), row["opened"], row["closed"], row["told"]),
+    "relation": lambda row: RelationInterval(relation_from(row["relation"]), row["opened"], row["closed"]),
+    "attributes": _attributes_of,
+    "dependencies": _dependencies_of,
+    "change": _change_of,
+    "state": lambda row: SavedState(row["state"], base64.b64decode(row["content"], validate=True)),
+    "incident": lambda row: incident_from(row["incident"]),
+}

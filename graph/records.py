@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graph.attributes import EntityAttributes, RelationDependencies
 from graph.topology import Entity, Relation, StructureChange
 from schema.verdicts import Incident
 
@@ -35,4 +36,4 @@ class SavedState:
     content: bytes
 
 
-Record = EntityInterval | RelationInterval | StructureChange | Incident | SavedState
+Record = EntityInterval | RelationInterval | EntityAttributes | RelationDependencies | StructureChange | Incident | SavedState

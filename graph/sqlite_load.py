@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from graph.attributes import EntityAttributes, RelationDependencies
 from graph.merging import attributes_json
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
+from graph.sqlite_attributes import save_attributes
 from graph.sqlite_rows import incident_json, sources_json, statistics_json
 from graph.sqlite_writes import Names
 from graph.topology import StructureChange
@@ -35,6 +37,8 @@ def load(database: sqlite3.Connection, names: Names, records: Sequence[Record]) 
         relation, key = interval.relation, interval.relation.key
         told = (sources_json(relation.sources), relation.confidence, statistics_json(relation.statistics), relation.first_seen, relation.last_seen)
         database.execute(RELATION, (number[key.source], key.kind, number[key.target], *told, interval.opened, interval.closed))
+    attributes = [record for record in records if isinstance(record, EntityAttributes)]
+    save_attributes(database, names, attributes, [record for record in records if isinstance(record, RelationDependencies)])
     for change in changes:
         ends = (None, None, None) if change.relation is None else (number[change.relation.source], change.relation.kind, number[change.relation.target])
         database.execute(CHANGE, (change.at, change.event.value, number[change.entity], *ends, change.detail))

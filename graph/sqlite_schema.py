@@ -61,6 +61,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create index relation_past_target on relation_interval(target) where closed is not null",
         "create index structure_change_at on structure_change(at, entity)",
     ),
+    (
+        # Entities of one kind have the same attributes: the texts stand once.
+        "create table shared_text(id integer primary key, content text not null unique)",
+        "create table attribute(entity integer primary key, held integer not null)",
+        """create table dependency(source integer not null, kind text not null, target integer not null, held integer not null,
+            primary key(source, target, kind)) without rowid""",
+        "create index dependency_target on dependency(target)",
+    ),
 )
 
 

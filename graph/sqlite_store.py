@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from graph import sqlite_attributes
 from graph import sqlite_reads as reads
 from graph import sqlite_writes as writes
+from graph.attributes import EntityAttributes, RelationDependencies
 from graph.records import Record
 from graph.sole_owner import sole_owner
 from graph.sqlite_load import load
@@ -89,6 +91,12 @@ class SqliteGraphStore:
 
     async def diff(self, before: int, after: int) -> Difference:
         return await self._read(lambda database: reads.diff(database, before, after))
+
+    async def save_attributes(self, entities: Sequence[EntityAttributes], relations: Sequence[RelationDependencies] = ()) -> None:
+        await self._write(lambda database: sqlite_attributes.save_attributes(database, self._names, entities, relations))
+
+    async def attributes(self, entities: Sequence[EntityRef]) -> Sequence[EntityAttributes | RelationDependencies]:
+        return await self._read(lambda database: sqlite_attributes.attributes(database, entities))
 
     async def compact(self, before: int, most: int) -> int:
         return await self._write(lambda database: self._compact(database, before, most))

@@ -167,6 +167,9 @@ def expire(database: sqlite3.Connection, names: Names, entities: Sequence[Entity
             edges.add(edge)
     close = """update relation_interval indexed by relation_now set closed = max(opened, ?)
                where source = ? and target = ? and kind = ? and closed is null returning closed"""
+    # What hangs on the present goes with it.
+    database.executemany("delete from dependency where source = ? and target = ? and kind = ?", edges)
+    database.executemany("delete from attribute where entity = ?", [(number,) for number in gone])
     for source, target, kind in sorted(edges):
         (closed,) = database.execute(close, (at, source, target, kind)).fetchone()
         database.execute(NEW_CHANGE, (closed, RELATION_EXPIRED, source, source, kind, target, ""))
@@ -217,6 +220,15 @@ def _check_ends(database: sqlite3.Connection, edges: Sequence[Edge], relations: 
         for number, end in ((source, relation.key.source), (target, relation.key.target)):
             if number not in there:
                 raise StoreError(f"The relation {relation.key.kind} needs its end {end}, which the store does not hold: upsert entities first.")
+
+
+def present_edges(database: sqlite3.Connection, edges: Iterable[Edge]) -> list[Edge]:
+    """Those that are there, in ascending order."""
+    ask(database, list(edges))
+    rows = database.execute(
+        """select source, target, kind from asked cross join relation_interval indexed by relation_now using (source, target, kind) where closed is null"""
+    )
+    return sorted(rows.fetchall())
 
 
 def ends_of(keys: Iterable[RelationKey]) -> list[EntityRef]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from graph.attributes import EntityAttributes, RelationDependencies
 from graph.records import Record
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from schema.identity import EntityRef
@@ -87,6 +88,17 @@ class GraphStore(Protocol):
     async def diff(self, before: int, after: int) -> Difference:
         """How the estate at `after` differs from that at `before`: `graph.walks.difference` of the two snapshots."""
 
+    async def save_attributes(self, entities: Sequence[EntityAttributes], relations: Sequence[RelationDependencies] = ()) -> None:
+        """Keeps the attributes of present entities, then what depends on what over present relations; those of others are passed over.
+
+        Of an entity, what stands and is the same stays; else it goes with every dependency on it or of it, and is written anew. Without
+        attributes it has none any more. Of a relation all is replaced; dependencies of attributes that its ends do not have are left
+        out. An entity that expires takes its attributes along, a relation its dependencies: of the past there are none.
+        """
+
+    async def attributes(self, entities: Sequence[EntityRef]) -> Sequence[EntityAttributes | RelationDependencies]:
+        """What is kept of these entities, in ascending identity, then of the relations from them."""
+
     async def compact(self, before: int, most: int) -> int:
         """Forgets intervals that closed before `before`, earliest first, at most `most` of them, and the changes that began or ended them.
 
@@ -94,7 +106,7 @@ class GraphStore(Protocol):
         """
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
-        """All there is, in batches of one kind: entity intervals, relation intervals, changes, incidents, saved states; by identity, then time."""
+        """All there is, in batches of one kind: entity intervals, relation intervals, attributes, dependencies, changes, incidents, saved states; by identity, then time."""
 
     async def load(self, records: Sequence[Record]) -> None:
         """Takes records as they are, in the order of `records`; ones that are there already are not doubled."""

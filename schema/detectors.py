@@ -19,3 +19,16 @@ DETECTORS: dict[str, str] = {
     "gap_wider": "calls across a network path take longer outside the callee than before",
 }
 """Name -> what it looks for."""
+
+READS: dict[str, tuple[str, str]] = {
+    "slower": ("latency", "s"),
+    "slower_own": ("own_time", "s"),
+    "failing": ("error_ratio", "1"),
+    "failing_own": ("own_error_ratio", "1"),
+    "unanswered": ("unanswered_ratio", "1"),
+    "behaving_differently": ("behaviour", ""),
+    "busier": ("request_rate", "{request}/s"),
+    "quieter": ("request_rate", "{request}/s"),
+    "gap_wider": ("network_delay", "s"),
+}
+"""Name -> the attribute it reads from requests, and its unit; the others read the attribute that their condition names."""

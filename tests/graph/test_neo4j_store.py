@@ -11,6 +11,7 @@ import pytest_asyncio
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
 from neo4j.exceptions import Neo4jError
 
+from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
 from graph.checking import check
 from graph.neo4j_address import parse_neo4j
 from graph.neo4j_schema import LAYOUT, due, ensure
@@ -151,7 +152,7 @@ async def test_migrations_are_told_before_they_run_and_each_runs_once_from_the_f
 @pytest.mark.slow
 async def test_a_dry_run_on_an_empty_database_writes_nothing(driver: AsyncDriver, neo4j_server: Neo4jServer) -> None:
     store = Neo4jGraphStore(neo4j_server.address)
-    assert list(await store.due()) == [LAYOUT]
+    assert list(await store.due()) == list(range(1, LAYOUT + 1))
     await store.close()
     assert (await driver.execute_query("MATCH (n:WhenceLayout) RETURN n")).records == []
 
@@ -173,6 +174,42 @@ async def test_nodes_of_another_application_under_our_labels_are_refused_and_oth
     await store.close()
     found = await driver.execute_query("MATCH (n:Theirs) WITH n, properties(n) AS properties DELETE n RETURN properties")
     assert found.records[0]["properties"] == {"id": "theirs"}
+
+
+@pytest.mark.slow
+async def test_an_older_graph_is_brought_up_to_date_unless_others_use_the_labels_that_are_new(
+    driver: AsyncDriver, store: Neo4jGraphStore, neo4j_server: Neo4jServer
+) -> None:
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS)])
+    await driver.execute_query("MATCH (n:WhenceLayout) SET n.number = 1")
+    await driver.execute_query("CREATE (:Attribute {id: 'theirs'})")
+    assert "nodes labelled :Attribute that Whence did not write" in str(await trouble_of(Neo4jGraphStore(neo4j_server.address)))
+    await driver.execute_query("MATCH (a:Attribute) DELETE a")
+    again = Neo4jGraphStore(neo4j_server.address)
+    assert list(await again.due()) == list(range(2, LAYOUT + 1))
+    await again.ensure_schema()
+    assert list(await again.due()) == []
+    assert [each.ref for each in (await again.snapshot()).entities] == [CART]
+    await again.close()
+
+
+@pytest.mark.slow
+async def test_cypher_users_find_attributes_beside_entities_and_what_depends_on_what(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS), Entity(ORDERS, {}, ("t",), MS, MS)])
+    await store.upsert_relations([Relation(RelationKey(CART, "calls", ORDERS), ("t",), 0.9, MS, 2 * MS, None)])
+    late = Quantity("latency", "s", measured=True, conditions=("latency_high",))
+    over = RelationDependencies(RelationKey(CART, "calls", ORDERS), (Dependency("latency", "latency", 0.35, ("latency_high -> latency_high",)),), ())
+    await store.save_attributes([EntityAttributes(CART, (late,), ()), EntityAttributes(ORDERS, (late,), ())], [over])
+    found = await driver.execute_query(
+        """MATCH (:Service)-[:HAS]->(a:Attribute {name: 'latency'})-[d:DEPENDS_ON]->(b:Attribute)<-[:HAS]-(e:ExternalService)
+           RETURN a.id AS effect, a.conditions AS conditions, d.over AS over, d.of AS of, d.strength AS strength, b.entity AS cause, e.id AS entity"""
+    )
+    assert [record.data() for record in found.records] == [
+        {
+            "effect": "service:c/shop/cart.latency", "conditions": ["latency_high"], "over": "calls", "of": "source", "strength": 0.35,
+            "cause": str(ORDERS), "entity": str(ORDERS),
+        }
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from graph.attributes import EntityAttributes, Quantity
 from graph.checking import check
 from graph.sqlite_schema import MIGRATIONS
 from graph.sqlite_store import SqliteGraphStore
@@ -59,6 +60,16 @@ async def test_an_older_store_is_taken_up_whole_once_and_for_all(fixture: Path, 
         assert await store.load_state("memory") == b"\x00\x01belief"
         assert list((await check(store.records())).problems) == []
         assert list(await store.damage()) == []
+        await store.close()
+
+
+async def test_a_store_of_an_older_layout_takes_what_is_new_to_this_one(tmp_path: Path) -> None:
+    told = EntityAttributes(CART, (Quantity("latency", "s", measured=True, conditions=("latency_high",)),), ())
+    for fixture in LAYOUTS:
+        store = SqliteGraphStore(restored(fixture, tmp_path / f"{fixture.stem}.db"))
+        await store.ensure_schema()
+        await store.save_attributes([told])
+        assert list(await store.attributes([CART])) == [told]
         await store.close()
 
 

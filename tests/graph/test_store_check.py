@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.checking import check
+from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
+from graph.checking import KINDS, check
 from graph.memory_store import MemoryGraphStore
 from graph.record_json import RecordError, record_line, record_of
-from graph.records import EntityInterval, Record, RelationInterval, SavedState
+from graph.records import EntityInterval, Record, RelationInterval
 from graph.sqlite_store import SqliteGraphStore
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange
 from schema.identity import EntityRef
@@ -40,6 +41,11 @@ async def records() -> list[Record]:
     await store.upsert_relations([Relation(CALLS, ("t",), 0.9, 10, 10, None)])
     await store.save_incidents([Incident("i", DefectRef(REFS[2], "slow"), IncidentState.OPEN, 3, 2, None, 0.5, 0.75, (ConditionRef(REFS[0], "late"),))])
     await store.save_state("belief", b"\x00\xff")
+    late = Quantity("latency", "s", measured=True, conditions=("latency_high",))
+    await store.save_attributes(
+        [EntityAttributes(ref, (late,), ()) for ref in REFS[:2]],
+        [RelationDependencies(CALLS, (Dependency("latency", "latency", 0.35, ("late -> late",)),), ())],
+    )
     return [record async for batch in store.records() for record in batch]
 
 
@@ -53,19 +59,21 @@ async def problems_of(found: Sequence[Record]) -> list[str]:
 async def test_a_sound_store_has_no_problems() -> None:
     found = await records()
     assert await problems_of(found) == []
-    assert {type(record) for record in found} == {EntityInterval, RelationInterval, StructureChange, Incident, SavedState}
+    assert {type(record) for record in found} == {*KINDS}
 
 
 async def test_any_interval_or_change_that_is_lost_is_seen() -> None:
     found = await records()
     for place, record in enumerate(found):
-        if isinstance(record, EntityInterval | RelationInterval | StructureChange):
+        if isinstance(record, EntityInterval | RelationInterval | EntityAttributes | StructureChange):
             assert await problems_of(found[:place] + found[place + 1 :]), record
 
 
 async def test_any_interval_that_is_doubled_or_moved_is_seen() -> None:
     found = await records()
     for place, record in enumerate(found):
+        if isinstance(record, EntityAttributes | RelationDependencies):
+            assert await problems_of([*found, record]), record
         if isinstance(record, EntityInterval | RelationInterval):
             assert await problems_of([*found, record]), record
             assert await problems_of([*found[:place], replace(record, opened=record.opened + 1), *found[place + 1 :]]), record

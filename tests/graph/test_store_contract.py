@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
+from graph.checking import check
 from graph.memory_store import MemoryGraphStore
 from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
@@ -135,6 +137,7 @@ async def test_a_write_that_is_repeated_changes_nothing_more(store: GraphStore) 
     writes: list[Callable[[], Awaitable[object]]] = [
         lambda: store.upsert_entities([entity(CART, 30, version="2"), entity(ORDERS, 30)]),
         lambda: store.upsert_relations([relation(CALLS, 30), relation(RelationKey(CHECKOUT, "queries", ORDERS), 30)]),
+        lambda: store.save_attributes([CART_HAS, CHECKOUT_HAS], [OVER_CALLS]),
         lambda: store.touch([CART], [CALLS], 35 * MS),
         lambda: store.expire([ORDERS], [CALLS], 40 * MS),
         lambda: store.save_incidents([Incident("a", DefectRef(CART, "slow"), IncidentState.OPEN, 10 * MS, None, None, 0.5, 0.5, ())]),
@@ -142,9 +145,9 @@ async def test_a_write_that_is_repeated_changes_nothing_more(store: GraphStore) 
     ]
     for write in writes:
         await write()
-        before = [await store.snapshot(at) for at in (None, 15 * MS, 32 * MS, 50 * MS)], list(await store.changes(0)), list(await store.incidents())
+        before = [record async for batch in store.records() for record in batch]
         await write()
-        assert ([await store.snapshot(at) for at in (None, 15 * MS, 32 * MS, 50 * MS)], list(await store.changes(0)), list(await store.incidents())) == before
+        assert [record async for batch in store.records() for record in batch] == before
 
 
 async def test_what_comes_back_after_it_expired_was_not_there_in_between(store: GraphStore) -> None:
@@ -238,6 +241,7 @@ async def test_what_is_read_out_of_a_store_can_be_put_into_another(store: GraphS
     await store.upsert_entities([entity(ORDERS, 40)])
     await store.save_incidents([Incident("a", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 10 * MS, None, None, 0.5, 0.5, ())])
     await store.save_state("belief", b"\x00\xff")
+    await store.save_attributes([attributes(CART, LATENCY, ERRORS), attributes(CHECKOUT, LATENCY)], [RelationDependencies(CALLS, (SLOW_WAITS,), ())])
     written = [record async for batch in store.records() for record in batch]
     other = MemoryGraphStore()
     for start in range(0, len(written), 3):
@@ -255,3 +259,88 @@ async def test_neighbours_of_the_past_are_those_of_then(store: GraphStore) -> No
     assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2)).entities} == {CART, CHECKOUT}
     assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2, at=15 * MS)).entities} == {CART, CHECKOUT}
     assert (await store.neighbours(CHECKOUT, at=5 * MS)).entities == ()
+
+
+LATENCY, ERRORS, HIDDEN = (
+    Quantity("latency", "s", measured=True, conditions=("latency_high", "latency_low")),
+    Quantity("error_ratio", "1", measured=True, conditions=("errors_high",)),
+    Quantity("work_slow", "", measured=False, conditions=("work_slow",)),
+)
+LATE_FAILS = Dependency("error_ratio", "latency", 0.3, ("latency_high -> errors_high",))
+SLOW_WAITS = Dependency("latency", "latency", 0.35, ("latency_high -> latency_high: 0.98 * share_of_latency_excess",))
+FAILS_WAIT = Dependency("error_ratio", "latency", 0.05, ("latency_high -> errors_high",))
+
+
+def attributes(ref: EntityRef, *quantities: Quantity, inside: tuple[Dependency, ...] = ()) -> EntityAttributes:
+    return EntityAttributes(ref, tuple(sorted(quantities)), inside)
+
+
+CART_HAS = attributes(CART, LATENCY, ERRORS, inside=(LATE_FAILS,))
+CHECKOUT_HAS, ORDERS_HAS = attributes(CHECKOUT, LATENCY, ERRORS, HIDDEN), attributes(ORDERS, LATENCY)
+OVER_CALLS = RelationDependencies(CALLS, (FAILS_WAIT, SLOW_WAITS), (Dependency("error_ratio", "work_slow", 0.9, ()),))
+OVER_QUERIES = RelationDependencies(QUERIES, (SLOW_WAITS,), ())
+
+
+async def attributed(store: GraphStore) -> None:
+    await fill(store)
+    await store.save_attributes([CART_HAS, CHECKOUT_HAS, ORDERS_HAS], [OVER_CALLS, OVER_QUERIES])
+
+
+async def problems(store: GraphStore) -> list[str]:
+    return list((await check(store.records())).problems)
+
+
+async def test_attributes_are_kept_of_what_is_present_and_told_with_what_depends_on_what(store: GraphStore) -> None:
+    await attributed(store)
+    nobody = EntityRef("service", "c", "shop", "nobody")
+    await store.save_attributes([attributes(nobody, LATENCY)], [RelationDependencies(RelationKey(CART, "calls", nobody), (SLOW_WAITS,), ())])
+    assert list(await store.attributes([CHECKOUT, ORDERS, nobody])) == [ORDERS_HAS, CHECKOUT_HAS, OVER_CALLS]
+    assert list(await store.attributes([CART])) == [CART_HAS, OVER_QUERIES]
+    assert await problems(store) == []
+
+
+async def test_attributes_go_with_their_entity_and_dependencies_with_their_relation(store: GraphStore) -> None:
+    await attributed(store)
+    await store.expire([], [QUERIES], 30 * MS)
+    assert list(await store.attributes([CART, ORDERS])) == [ORDERS_HAS, CART_HAS]
+    await store.expire([CART], [], 30 * MS)
+    assert list(await store.attributes([CART, CHECKOUT, ORDERS])) == [ORDERS_HAS, CHECKOUT_HAS]
+    await store.upsert_entities([entity(CART, 40)])
+    await store.upsert_relations([relation(CALLS, 40)])
+    assert list(await store.attributes([CART, CHECKOUT])) == [CHECKOUT_HAS]
+    await store.save_attributes([CART_HAS], [OVER_CALLS])
+    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, OVER_CALLS]
+    assert await problems(store) == []
+
+
+async def test_other_attributes_of_an_entity_take_the_dependencies_along_and_the_same_leave_them(store: GraphStore) -> None:
+    await attributed(store)
+    await store.save_attributes([CART_HAS, CHECKOUT_HAS])
+    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, OVER_QUERIES, OVER_CALLS]
+    await store.save_attributes([attributes(CART, LATENCY)])
+    assert list(await store.attributes([CART, CHECKOUT])) == [attributes(CART, LATENCY), CHECKOUT_HAS]
+    await store.save_attributes([], [OVER_CALLS])  # what reads of attributes that an end does not have is left out
+    assert list(await store.attributes([CHECKOUT])) == [CHECKOUT_HAS, RelationDependencies(CALLS, OVER_CALLS.of_source, ())]
+    await store.save_attributes([], [RelationDependencies(CALLS, (SLOW_WAITS,), ())])
+    assert list(await store.attributes([CHECKOUT])) == [CHECKOUT_HAS, RelationDependencies(CALLS, (SLOW_WAITS,), ())]
+    await store.save_attributes([attributes(CART)])
+    assert list(await store.attributes([CART, CHECKOUT])) == [CHECKOUT_HAS]
+    assert await problems(store) == []
+
+
+async def test_relations_of_one_kind_both_ways_keep_their_dependencies_apart(store: GraphStore) -> None:
+    await fill(store)
+    back = RelationKey(CART, "calls", CHECKOUT)
+    await store.upsert_relations([relation(back, 10)])
+    both = [RelationDependencies(CALLS, (SLOW_WAITS,), ()), RelationDependencies(back, (FAILS_WAIT,), (SLOW_WAITS,))]
+    await store.save_attributes([CART_HAS, CHECKOUT_HAS], both)
+    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, both[1], both[0]]
+    await store.expire([], [back], 20 * MS)
+    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, both[0]]
+
+
+async def test_attributes_are_no_neighbours(store: GraphStore) -> None:
+    await fill(store)
+    before = [await store.neighbours(CHECKOUT, depth=2, at=at) for at in (None, 25 * MS)], await store.changes(0), await store.snapshot()
+    await store.save_attributes([CART_HAS, CHECKOUT_HAS, ORDERS_HAS], [OVER_CALLS, OVER_QUERIES])
+    assert ([await store.neighbours(CHECKOUT, depth=2, at=at) for at in (None, 25 * MS)], await store.changes(0), await store.snapshot()) == before

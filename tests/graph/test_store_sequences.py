@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
 from graph.memory_store import MemoryGraphStore
 from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
@@ -48,6 +49,24 @@ INCIDENTS = st.builds(
     ),
     st.sampled_from("xyz"), st.sampled_from(REFS), st.sampled_from(IncidentState), TIMES, st.lists(st.sampled_from(REFS), max_size=2),
 )  # fmt: skip
+QUANTITIES = st.lists(st.sampled_from("lmn"), max_size=3, unique=True).map(
+    lambda names: tuple(Quantity(name, "s", measured=name != "n", conditions=(f"{name}_high",)) for name in sorted(names))
+)
+STRENGTHS = st.sampled_from([0.25, 0.5])
+
+
+def dependencies(effects: Sequence[str], causes: Sequence[str]) -> st.SearchStrategy[tuple[Dependency, ...]]:
+    drawn = st.builds(
+        lambda effect, cause, strength: Dependency(effect, cause, strength, ("a -> b",)), st.sampled_from(effects), st.sampled_from(causes), STRENGTHS
+    )
+    return st.lists(drawn, max_size=3, unique_by=lambda each: (each.effect, each.cause)).map(lambda each: tuple(sorted(each)))
+
+
+ATTRIBUTES = st.builds(EntityAttributes, st.sampled_from(REFS), QUANTITIES, st.just(())).flatmap(
+    lambda told: st.just(told) if not (names := [each.name for each in told.attributes])
+    else dependencies(names, names).map(lambda within: EntityAttributes(told.entity, told.attributes, within))
+)  # fmt: skip
+DEPENDENCIES = st.builds(RelationDependencies, KEYS, dependencies("lmn", "lmn"), dependencies("lmn", "lmn"))
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,7 @@ WRITES = st.one_of(
     ENTITY_WRITES,
     RELATION_WRITES,
     RELATION_WRITES,
+    write("save_attributes", several(ATTRIBUTES, lambda told: told.entity, 1, 5), several(DEPENDENCIES, lambda told: told.relation)),
     write("touch", REF_LISTS, KEY_LISTS, TIMES),
     write("expire", several(st.sampled_from(REFS), str, 1, 3), KEY_LISTS, TIMES),
     write("compact", TIMES, st.just(99)),
@@ -98,6 +118,7 @@ async def everything(store: GraphStore) -> dict[str, Any]:
             found[f"get {ref} {at}"] = await store.get(ref, at)
             for depth in (0, 1, 2, 5):
                 found[f"neighbours {ref} {depth} {at}"] = await store.neighbours(ref, depth, at)
+    found["attributes"] = [list(await store.attributes(refs)) for refs in (REFS, REFS[:2], [])]
     found["paths"] = [list(await store.paths(REFS[0], target, limit, longest)) for target in REFS for limit, longest in ((3, 2), (10, 8))]
     found["find"] = [
         list(await store.find(kind, text, 3, after)) for kind in (None, "service") for text in ("", "cart", "ÖRD", "it's") for after in (None, REFS[0])
