@@ -346,7 +346,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the server is. `at`: event time of its last window, None before the first."""
+    """How the server is. `at`: event time of its last window, None before the first. `unsettled_entities`: the first of `unsettled`."""
 
     at: Instant | None
     version: str
@@ -359,6 +359,7 @@ class Status:
     durable_through: Instant | None
     store_trouble: str
     unsettled: int
+    unsettled_entities: tuple[str, ...]
     dropped: tuple[Drop, ...]
 
 

@@ -18,6 +18,7 @@ from api.terminal import CommandError, print_json, stdout_console
 
 SECOND = 1_000_000_000
 STALE = 300 * SECOND
+NAMED = 5  # entities in a line
 ADVICE = {
     "late": "Senders are behind or clocks differ: send sooner (batch timeouts below 5 s) and synchronise clocks.",
     "ahead": "Clocks run ahead of the others: synchronise them.",
@@ -140,10 +141,12 @@ def _server(url: str, status: Status) -> Iterator[Check]:
     yield _knowledge(status)
     yield _store(status)
     if status.unsettled:
+        listed = ", ".join(status.unsettled_entities[:NAMED])
+        more = f" and {status.unsettled - NAMED} more" if status.unsettled > NAMED else ""
         yield Check(
             "belief",
             Health.WARNING,
-            f"{status.unsettled} clusters of conditions found no rest: what is believed there may depend on the way to it.",
+            f"Found no rest at {listed}{more}: what is believed there may depend on the way to it.",
             "Symptoms contradict each other: take verdicts near them with care.",
         )
 
@@ -187,7 +190,7 @@ def _drops(status: Status) -> Iterator[Check]:
 def _correlation(services: Sequence[Entity]) -> Iterator[Check]:
     silent = [each.name for each in services if "otlp.traces" not in each.sources]
     if silent:
-        listed = ", ".join(silent[:5]) + (", …" if len(silent) > 5 else "")
+        listed = ", ".join(silent[:NAMED]) + (", …" if len(silent) > NAMED else "")
         yield Check(
             "spans",
             Health.WARNING,

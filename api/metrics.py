@@ -49,7 +49,7 @@ class RuntimeCollector(Collector):
         yield self._knowledge(status.knowledge)
         yield _gauge("whence_knowledge_ok", "1 when the rule files read last are in force, 0 when they were refused.", not status.knowledge_trouble)
         yield _counter("whence_knowledge_reloads", "Rule files read again while running, by outcome.", _labelled(runtime.knowledge_reloads), "outcome")
-        yield _gauge("whence_unsettled_clusters", "Clusters of conditions whose belief found no rest in the last window.", status.unsettled)
+        yield _gauge("whence_unsettled_entities", "Entities of which belief found no rest, as their symptoms contradict each other.", len(status.unsettled))
         yield self._root_causes()
         yield _counter("whence_windows_closed", "Windows of event time that were concluded.", [((), runtime.windows_closed)])
         yield _counter("whence_dropped", "Telemetry that was not used, by reason.", _labelled(status.dropped), "reason")

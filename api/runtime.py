@@ -51,7 +51,7 @@ class Status:
     dropped: Mapping[str, int]
     journalled: int = 0
     compacted: int = 0
-    unsettled: int = 0
+    unsettled: Sequence[EntityRef] = ()
     knowledge_trouble: str = ""
 
 

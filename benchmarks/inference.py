@@ -160,7 +160,7 @@ def _scale() -> Figures:
         "bytes_per_variable": round(state.nbytes / len(estate.network)),
         "network_bytes_per_variable": round(_network_bytes(estate.network) / len(estate.network)),
         "peak_rss_mb_1m": peak_rss_mb(),
-        "unsettled_clusters": state.unsettled,
+        "unsettled_variables": state.unsettled.size,
     }
 
 

@@ -39,8 +39,8 @@ def run() -> Figures:
 def _compare(services: int, how: BeliefSettings) -> Figures:
     """The worst error, and medians over nets and flips, by number of shards."""
     found: dict[str, list[float]] = defaultdict(list)
-    unsettled = 0
-    for estate, evidence in _incidents(services):
+    unsettled: set[tuple[int, int]] = set()
+    for number, (estate, evidence) in enumerate(_incidents(services)):
         start = time.process_time()
         one = BeliefState(estate.network, evidence, how)
         alone = time.process_time() - start
@@ -56,9 +56,9 @@ def _compare(services: int, how: BeliefSettings) -> Figures:
         _differences(found, one, many, estate)
         for change in range(FLIPS + EDITS):
             _follow(found, one, many, estate, change, evidence)
-            unsettled += one.unsettled + sum(state.unsettled for state, _ in many.values())
+            unsettled.update((number, variable) for state in (one, *(state for state, _ in many.values())) for variable in state.unsettled.tolist())
     figures: Figures = {key: float(f"{(max if 'error' in key else statistics.median)(values):.2g}") for key, values in found.items()}
-    return {**figures, "shard_unsettled_clusters": unsettled}
+    return {**figures, "shard_unsettled_variables": len(unsettled)}
 
 
 def _incidents(services: int) -> Iterator[tuple[SyntheticEstate, Float64]]:

@@ -18,7 +18,7 @@ from reasoning.cluster_edits import add_links, carry_over, change_strengths, new
 from reasoning.cluster_messages import Messages, WorkList, clipped, no_messages, scratch, work_list
 from reasoning.cluster_propagation import predict, settle, sweep
 from reasoning.clusters import Clusters, causes_first, cluster_network, with_room
-from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core
+from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core, variables_of
 from reasoning.errors import InvalidNetworkError
 from reasoning.families import Families, Family
 from reasoning.feedback_ties import feedback_influence, joined_by_feedback, tied_to
@@ -77,9 +77,8 @@ class BeliefState:
         self._room = scratch()
         self._propagation = propagation
         self._network: CausalNetwork | None = None  # as long as nothing but `follow` changed its links
-        self.unsettled = 0
         self._pending: Int32 = np.zeros(0, np.int32)
-        self._unsolved: Int32 = self._pending
+        self._unsolved, self._unsettled = self._pending, self._pending
         check_evidence(log_evidence, len(network))
         if memory is not None and is_of(memory, network, log_evidence):
             self._recall(memory, network, log_evidence)
@@ -95,7 +94,13 @@ class BeliefState:
         )
         clusters, messages = Clusters(*copied(self._clusters)), Messages(*copied(self._messages))
         return BeliefMemory(
-            clusters, messages, self._evidence.copy(), self._answer.copy(), np.union1d(self._unsolved, self._pending).astype(np.int32), families
+            clusters,
+            messages,
+            self._evidence.copy(),
+            self._answer.copy(),
+            np.union1d(self._unsolved, self._pending).astype(np.int32),
+            self._unsettled,
+            families,
         )
 
     @property
@@ -104,21 +109,15 @@ class BeliefState:
         return self._answer
 
     @property
+    def unsettled(self) -> Int32:
+        """Variables whose cluster gave up before it came to rest, and was not visited since: Int32[u], ascending."""
+        return np.sort(variables_of(self._clusters, self._unsettled)[0]).astype(np.int32)
+
+    @property
     def nbytes(self) -> int:
         """How much memory its arrays take, without what cores were last solved with."""
-        arrays = (
-            *self._clusters,
-            *self._messages,
-            *self._work,
-            self._answer,
-            self._evidence,
-            self._families.of,
-            self._stamp,
-            self._inside,
-            self._kept,
-            self._position,
-        )
-        return sum(array.nbytes for array in arrays)
+        own = (self._answer, self._evidence, self._families.of, self._stamp, self._inside, self._kept, self._position)
+        return sum(array.nbytes for array in (*self._clusters, *self._messages, *self._work, *own))
 
     def observe(self, variables: Int64, log_evidence: Float64) -> None:
         """New evidence on some variables."""
@@ -182,16 +181,17 @@ class BeliefState:
             self._network = network
 
     def settle(self) -> None:
-        """Propagates what was told since and solves again what it touched. `unsettled`: how many clusters gave up before they came to rest.
+        """Propagates what was told since and solves again what it touched. `unsettled` tells what gave up before it came to rest.
 
         Raises InconsistentEvidenceError when every world is ruled out; what was touched is then solved at the next call.
         """
         if self._propagation is not None:
             touched, gave_up = self._propagation.settle(self._clusters, self._messages, self._pending)
-            self.unsettled = gave_up.size
         else:
-            count, self.unsettled = settle(self._clusters, self._messages, self._work, self._room, self._pending, self._settings.tolerance)
-            touched = self._work.touched[:count]
+            count, tired = settle(self._clusters, self._messages, self._work, self._room, self._pending, self._settings.tolerance)
+            touched, gave_up = self._work.touched[:count], self._work.touched[:tired]
+        if self._unsettled.size or gave_up.size:
+            self._unsettled = np.union1d(np.setdiff1d(self._unsettled, touched), gave_up)
         self._unsolved = np.union1d(self._unsolved, touched).astype(np.int32)
         self._pending = self._pending[:0]
         self._solve()
@@ -245,7 +245,7 @@ class BeliefState:
         self._take(network, log_evidence, Clusters(*copied(memory.clusters)))
         self._messages = Messages(*copied(memory.messages))
         self._answer[:] = memory.answer
-        self._unsolved = memory.unsolved
+        self._unsolved, self._unsettled = memory.unsolved, memory.unsettled
         for members, networks, exact in memory.families:
             regions = [plan_region(*local, self._plans) for local in networks]
             self._families.add(Family(members, tuple(region for region in regions if region is not None), exact))
@@ -254,7 +254,7 @@ class BeliefState:
 
     def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
         clusters, messages, answer, feedback = self._clusters, self._messages, self._answer, self._feedback
-        families, waiting = tuple(self._families), np.union1d(self._pending, self._unsolved)
+        families, waiting, unsettled = tuple(self._families), np.union1d(self._pending, self._unsolved), self._unsettled
         self._take(network, log_evidence, cluster_network(network, SPARE))
         if self._propagation is not None:
             self._propagation.build(network, carried)
@@ -268,6 +268,7 @@ class BeliefState:
             self._touch(self._clusters.cluster[ends[ends >= 0]])
         self._touch(np.flatnonzero(fresh).astype(np.int32))
         self._touch(cluster_now[waiting][cluster_now[waiting] >= 0])
+        self._unsettled = np.sort(cluster_now[unsettled][cluster_now[unsettled] >= 0])
 
     def _keep_families(self, families: Sequence[Family], now: Int32, cluster_now: Int32) -> None:
         """Families of which nothing is new stand as they were solved; those who stay of others are solved again."""
@@ -289,7 +290,7 @@ class BeliefState:
         self._messages = no_messages(clusters, log_evidence)
         self._work: WorkList = work_list(count)
         self._answer = np.zeros(clusters.leak.size)
-        self._pending = self._unsolved = np.zeros(0, np.int32)
+        self._pending = self._unsolved = self._unsettled = np.zeros(0, np.int32)
         self._families = Families(count)
         self._now = 0
         self._stamp = np.full(count, -1, np.int32)

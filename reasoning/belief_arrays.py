@@ -15,7 +15,7 @@ from reasoning.clusters import Clusters
 from reasoning.network import FeedbackLinks
 from schema.batches import Int64
 
-_OWN = ("evidence", "answer", "unsolved")
+_OWN = ("evidence", "answer", "unsolved", "unsettled")
 _TYPES: Mapping[str, type[np.generic]] = {"variables": np.int64, "parent": np.int32, "cause": np.int32, "effect": np.int32}
 _PER_VARIABLE, _PER_LINK, _PER_FEEDBACK = ("variables", "leak", "log_evidence"), ("parent", "strength"), ("cause", "effect", "strength")
 
@@ -42,14 +42,14 @@ def state_arrays(memory: BeliefMemory) -> dict[str, NDArray[Any]]:
 def state_of(arrays: Arrays) -> BeliefMemory | None:
     """The state that `state_arrays` made; None where there is none, or one laid out otherwise. Raises KeyError, IndexError or ValueError."""
     clusters, messages = (_with_prefix(arrays, prefix) for prefix in ("clusters ", "messages "))
-    if clusters.keys() != set(Clusters._fields) or messages.keys() != set(Messages._fields) or "feedback size" not in arrays:
+    if clusters.keys() != set(Clusters._fields) or messages.keys() != set(Messages._fields) or not arrays.keys() >= {"feedback size", *_OWN}:
         return None
     regions = _regions(arrays)
     members = _split(arrays["families members"], arrays["families size"])
     counts, exact = arrays["families regions"].tolist(), arrays["families exact"].tolist()
     families = tuple((each, tuple(next(regions) for _ in range(count)), whole) for each, count, whole in zip(members, counts, exact, strict=True))
     own = {part: arrays[part] for part in _OWN}
-    return BeliefMemory(Clusters(**clusters), Messages(**messages), own["evidence"], own["answer"], own["unsolved"], families)
+    return BeliefMemory(Clusters(**clusters), Messages(**messages), own["evidence"], own["answer"], own["unsolved"], own["unsettled"], families)
 
 
 def _regions(arrays: Arrays) -> Iterator[LocalNetwork]:

@@ -29,13 +29,17 @@ class LocalNetwork(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BeliefMemory:
-    """A copy of a state: what was said, and from what each family was solved (its members, its regions, exact or not)."""
+    """A copy of a state: what was said, and from what each family was solved (its members, its regions, exact or not).
+
+    unsolved, unsettled: Int32, clusters to solve again, and clusters that gave up before they came to rest.
+    """
 
     clusters: Clusters
     messages: Messages
     evidence: Float64
     answer: Float64
     unsolved: Int32
+    unsettled: Int32
     families: tuple[tuple[Int32, tuple[LocalNetwork, ...], bool], ...]
 
 

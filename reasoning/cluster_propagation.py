@@ -46,21 +46,25 @@ def sweep(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch,
 
 @inlined
 def settle(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float) -> tuple[int, int]:
-    """Visits the seeds, then whatever moved. Returns how many clusters were visited (`work.touched`), and how many gave up moving others."""
-    touched, gave_up = visit(clusters, messages, work, room, seeds, tolerance, 0, NO_END)
+    """Visits the seeds, then whatever moved. Returns how many clusters were visited (`work.touched`), and how many of these, the first, gave up."""
+    touched = visit(clusters, messages, work, room, seeds, tolerance, 0, NO_END)
+    gave_up = 0
     for at in range(touched):
-        messages.visits[work.touched[at]] = 0
+        cluster = work.touched[at]
+        if messages.visits[cluster] >= MOST_VISITS:
+            work.touched[at], work.touched[gave_up] = work.touched[gave_up], cluster
+            gave_up += 1
+        messages.visits[cluster] = 0
     return touched, gave_up
 
 
 @inlined
-def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int, turns: int) -> tuple[int, int]:
-    """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on.
+def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, seeds: Int32, tolerance: float, touched: int, turns: int) -> int:
+    """As `settle`, but a run in several goes: visits count on, and so does `work.touched` from `touched` on. Returns how many it holds.
 
     turns: how often to go through the list; what is put on it in the last turn stays there.
     """
     count = work.ring.size
-    gave_up = 0
     for cluster in seeds:
         _enqueue(work, cluster)
     left = work.ends[1]
@@ -81,9 +85,8 @@ def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch,
         messages.visits[cluster] += 1
         visits = messages.visits[cluster]
         damping = 0.0 if visits <= UNDAMPED else DAMPING if visits <= STUBBORN else MORE_DAMPING if visits <= OSCILLATING else MOST_DAMPING
-        gave_up += visits == MOST_VISITS
         renew(clusters, messages, work, room, cluster, damping, tolerance if visits < MOST_VISITS else np.inf)
-    return touched, gave_up
+    return touched
 
 
 @inlined

@@ -49,7 +49,10 @@ class ReasonerSettings:
 
 
 class Reasoner:
-    """`observe` each window in order; ask for the rest at any time."""
+    """`observe` each window in order; ask for the rest at any time.
+
+    unsettled: the entities, ascending, of which propagation found no rest: what is believed there may depend on the way to it.
+    """
 
     def __init__(self, knowledge: CausalKnowledge, graph: LiveGraph, settings: ReasonerSettings | None = None) -> None:
         self._settings = settings or ReasonerSettings()
@@ -69,6 +72,7 @@ class Reasoner:
         self._solved: Posteriors | None = None
         self._changed: tuple[Incident, ...] = ()
         self.diagnosis = Diagnosis(0, (), (), (), exact=True)
+        self.unsettled: tuple[EntityRef, ...] = ()
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -79,11 +83,6 @@ class Reasoner:
     def dropped(self) -> Mapping[str, int]:
         """Streams not opened, by reason."""
         return self._evidence.dropped
-
-    @property
-    def unsettled(self) -> int:
-        """How many clusters of conditions found no rest in the last window: what is believed of these may depend on the way there."""
-        return self._beliefs.unsettled if self._beliefs is not None else 0
 
     def restore(self, incidents: Sequence[Incident]) -> None:
         """Takes over open incidents at start."""
@@ -185,10 +184,12 @@ class Reasoner:
         if self._beliefs is None or self._followed is None:
             self._beliefs = BeliefState(compiled.network, log_evidence, plans=self._plans, memory=recalled, propagation=self._shards())
             self._followed = compiled
-            return
-        self._beliefs.follow(compiled.network, log_evidence, compiled.carried_from(self._followed))
-        self._followed = compiled
-        self._beliefs.settle()
+        else:
+            self._beliefs.follow(compiled.network, log_evidence, compiled.carried_from(self._followed))
+            self._followed = compiled
+            self._beliefs.settle()
+        entities = compiled.entity[np.unique(compiled.cluster[self._beliefs.unsettled])]
+        self.unsettled = tuple(sorted(map(self._graph.ref, entities.tolist())))
 
     def _shards(self) -> ShardRunner | None:
         return ShardRunner(self._settings.shards, BeliefSettings().tolerance, self._services) if self._settings.shards > 1 else None

@@ -8,6 +8,8 @@ from api.graphql.context import Info
 from api.graphql.scalars import instant
 from api.graphql.types_status import Drop, Status
 
+MOST_UNSETTLED = 100
+
 
 def resolve_status(info: Info) -> Status:
     context = info.context
@@ -23,7 +25,8 @@ def resolve_status(info: Info) -> Status:
         ready=context.runtime.ready,
         durable_through=instant(status.durable_through),
         store_trouble=status.store_trouble,
-        unsettled=status.unsettled,
+        unsettled=len(status.unsettled),
+        unsettled_entities=[strawberry.ID(f"{ref}") for ref in status.unsettled[:MOST_UNSETTLED]],
         dropped=[Drop(reason=reason, count=float(count)) for reason, count in sorted(status.dropped.items())],
     )
 

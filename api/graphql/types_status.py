@@ -25,5 +25,6 @@ class Status:
     ready: bool
     durable_through: Instant | None = strawberry.field(description="Event time up to which the store holds everything; null before the first write.")
     store_trouble: str = strawberry.field(description="Why the store takes no writes; empty when it does.")
-    unsettled: int = strawberry.field(description="Clusters of conditions whose belief found no rest in the last window, as they contradict each other.")
+    unsettled: int = strawberry.field(description="Entities of which belief found no rest, as their symptoms contradict each other.")
+    unsettled_entities: list[strawberry.ID] = strawberry.field(description="Which these are, by identity; the first hundred.")
     dropped: list[Drop] = strawberry.field(description="By reason, since the start.")

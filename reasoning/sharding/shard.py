@@ -93,7 +93,7 @@ class LocalShard:
         moved = np.flatnonzero(self._messages.moved[: self._part.own.size] > self._tolerance)
         seeds, self._pending = np.union1d(self._pending, moved).astype(np.int32), self._pending[:0]
         self._turns += 1
-        self._touched, _ = visit(*arrays, seeds, self._tolerance, self._touched, NO_END if self._turns <= FREE else 1)
+        self._touched = visit(*arrays, seeds, self._tolerance, self._touched, NO_END if self._turns <= FREE else 1)
         return self._say(*self._worth_saying())
 
     @property

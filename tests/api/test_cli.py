@@ -109,7 +109,10 @@ INCIDENTS = (
     Incident("2", ITEMS, "slow_query", "OPEN", AT, ONSET, None, 0.87, 0.91, (Condition(CART, "latency_high"),)),
     Incident("1", CART, "slow_code", "RECOVERED", Instant(int(AT) - 7_000 * SECOND), None, Instant(int(AT) - 3_000 * SECOND), 0.1, 0.8, ()),
 )
-STATUS = Status(AT, "0.1.0", "7ac76b20ffdf", "", 3, 2, 1, True, Instant(int(AT) - 5 * SECOND), "", 2, (Drop("late", 1_234.0), Drop("someday_a_reason", 2.0)))
+STATUS = Status(
+    AT, "0.1.0", "7ac76b20ffdf", "", 3, 2, 1, True, Instant(int(AT) - 5 * SECOND), "", 7, (CART, CHECKOUT, ITEMS, *(f"pod:c/shop/cart-{each}" for each in range(4))),
+    (Drop("late", 1_234.0), Drop("someday_a_reason", 2.0)),
+)  # fmt: skip
 
 
 def entity(identity: str, *attributes: tuple[str, str], sources: tuple[str, ...] = ("otlp.traces",)) -> Entity:

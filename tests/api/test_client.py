@@ -103,6 +103,7 @@ STATUS = {
     "durableThrough": NOON,
     "storeTrouble": "",
     "unsettled": 3,
+    "unsettledEntities": ["service:c/shop/cart"],
     "dropped": [{"reason": "late", "count": 2.0}],
 }
 

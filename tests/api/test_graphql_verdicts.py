@@ -7,6 +7,7 @@ import pytest
 from api.graphql.diagnosis_pages import DiagnosisPages
 from api.runtime import Runtime
 from reasoning.errors import InconsistentEvidenceError
+from schema.identity import EntityRef
 from schema.verdicts import IncidentState
 from tests.api import synthetic_estate as estate
 from tests.api.asking import ask, refused
@@ -209,7 +210,9 @@ async def test_status_tells_where_whence_stands(runtime: Runtime, monkeypatch: p
     estate.believe(runtime, estate.diagnosis())
     monkeypatch.setattr(type(runtime.pipeline.assembler), "dropped", {"late": 3, "buffer_full": 1})
     answer = await ask(
-        runtime, "{ status { at version knowledge entities relations openIncidents ready durableThrough storeTrouble unsettled dropped { reason count } } }"
+        runtime,
+        "{ status { at version knowledge entities relations openIncidents ready durableThrough storeTrouble unsettled unsettledEntities"
+        " dropped { reason count } } }",
     )
     dropped = answer["status"].pop("dropped")
     assert [drop for drop in dropped if drop["reason"] in {"late", "buffer_full"}] == [
@@ -227,4 +230,12 @@ async def test_status_tells_where_whence_stands(runtime: Runtime, monkeypatch: p
         "durableThrough": None,
         "storeTrouble": "",
         "unsettled": 0,
+        "unsettledEntities": [],
     }
+
+
+async def test_status_names_what_found_no_rest_up_to_a_hundred(runtime: Runtime) -> None:
+    runtime.pipeline.reasoner.unsettled = tuple(EntityRef("pod", "c", "shop", f"cart-{each:03}") for each in range(120))
+    status = (await ask(runtime, "{ status { unsettled unsettledEntities } }"))["status"]
+    assert status["unsettled"] == 120
+    assert status["unsettledEntities"] == [f"pod:c/shop/cart-{each:03}" for each in range(100)]

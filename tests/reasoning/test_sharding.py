@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.estates import SERVICE, STYLES, Style, SyntheticEstate, alarm_ratio, incident, synthetic_estate
 from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief_arrays import state_arrays, state_of
 from reasoning.cluster_messages import no_messages
 from reasoning.clusters import cluster_network
 from reasoning.network import network_of
@@ -23,6 +24,7 @@ from reasoning.sharding.shard import LocalShard
 from schema.batches import Float64
 from schema.loader import load_knowledge
 from tests.reasoning.test_belief_store import Process
+from tests.reasoning.test_evidence_engine import BACK, FRONT
 
 ROUGH, FINE = BeliefSettings(tolerance=1e-2, influence=1e-3), BeliefSettings(tolerance=1e-3, influence=1e-4)
 PRIORS = 0.05  # an estate that is mostly healthy
@@ -226,12 +228,47 @@ def test_all_that_travels_can_be_pickled() -> None:
     assert report.variables.tolist() == [0]
 
 
-def test_clusters_that_find_no_rest_are_told() -> None:
-    """No message comes to rest by a tolerance of nothing: float32 rounds back and forth."""
+RESTLESS = BeliefSettings(tolerance=0.0, influence=1e-3)  # no message comes to rest by a tolerance of nothing: float32 rounds back and forth
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_what_finds_no_rest_is_named_until_it_does(shards: int) -> None:
     estate, evidence = _estate(60, "power_law", 1)
-    state, runner = _sharded(estate, evidence, BeliefSettings(tolerance=0.0, influence=1e-3), 2)
-    assert state.unsettled == runner.unsettled.size > 0
-    assert np.unique(runner.unsettled).size == runner.unsettled.size
-    state.observe(np.zeros(0, np.int64), np.zeros(0))
+    network = estate.network
+    state = BeliefState(network, evidence, RESTLESS, propagation=ShardRunner(shards, 0.0) if shards > 1 else None)
+    named = state.unsettled
+    assert 0 < named.size < len(network)
+    assert (np.diff(named) > 0).all()
     state.settle()
-    assert state.unsettled == runner.unsettled.size == 0
+    np.testing.assert_array_equal(state.unsettled, named)
+    kept = state_of(state_arrays(state.memory()))
+    recalled = BeliefState(network, evidence, RESTLESS, memory=kept, propagation=ShardRunner(shards, 0.0) if shards > 1 else None)
+    np.testing.assert_array_equal(recalled.unsettled, named)
+    later = np.concatenate(([-1], np.arange(len(network)))).astype(np.int32)  # an entity of one variable stands before all others now
+    more = network_of(
+        np.append(0.1, network.leak),
+        network.parent + 1,
+        network.effect + 1,
+        network.strength,
+        np.append(0, network.cluster + 1).astype(np.int32),
+        np.append(True, network.is_defect),
+    )
+    state.follow(more, np.append(0.0, evidence), later)
+    np.testing.assert_array_equal(state.unsettled, named + 1)
+    state.settle()
+    np.testing.assert_array_equal(state.unsettled, named + 1)
+    state.follow(more, np.zeros(len(more)), np.arange(len(more), dtype=np.int32))
+    state.settle()
+    assert not np.isin(np.flatnonzero(np.append(0.0, evidence)), state.unsettled).any()
+
+
+def test_a_reasoner_names_the_entities_that_find_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(load_knowledge())
+    process.live(1, "none")
+    assert not process.reasoner.unsettled
+    of_back, of_front = (
+        [place for place, name in enumerate(process.reasoner.named_network().names) if name.startswith(f"{entity}.")] for entity in (BACK, FRONT)
+    )
+    monkeypatch.setattr(BeliefState, "unsettled", np.array(sorted([*of_back, of_front[0]]), np.int32))
+    process.live(2, "none")
+    assert process.reasoner.unsettled == (BACK, FRONT)
