@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo_faults, graphql, inference, otlp_traces, shards, store
+from benchmarks import demo_faults, diagnosis, graphql, inference, otlp_traces, shards, store
+from benchmarks.diagnosis_scoring import ScorerMissingError
 from benchmarks.measure import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
@@ -20,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "demo_faults": demo_faults.run,
     "inference": inference.run,
     "shards": shards.run,
+    "diagnosis": diagnosis.run,
 }
 
 
@@ -27,14 +31,21 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Which: {', '.join(BENCHMARKS)}. Default: all.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a benchmark.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help=f"Of diagnosis only this part, may be repeated: {', '.join(diagnosis.PARTS)}.")] = None,
+    incidents: Annotated[Path, typer.Option(envvar="WHENCE_INCIDENTS", help="Folder of the recorded incidents.")] = diagnosis.BESIDE_CHECKOUT,
 ) -> None:
     """Measures and prints figures with their units in the key."""
     chosen = names or list(BENCHMARKS)
     if unknown := [name for name in chosen if name not in BENCHMARKS]:
         typer.echo(f"There is no benchmark {unknown[0]!r}. Choose from: {', '.join(BENCHMARKS)}.", err=True)
         raise typer.Exit(2)
+    benchmarks = BENCHMARKS | {"diagnosis": partial(diagnosis.run, only or (), incidents)}
     for name in chosen:
-        figures = BENCHMARKS[name]()
+        try:
+            figures = benchmarks[name]()
+        except (diagnosis.UnknownPartError, ScorerMissingError) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
         if as_json:
             typer.echo(json.dumps(figures))
         else:

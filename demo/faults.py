@@ -96,14 +96,14 @@ def _memory_leak(world: World, random: Random) -> Truth:
 def _bad_deploy(world: World, random: Random) -> Truth:
     service = world.services[random.choice(("catalogue", "cart", "pricing", "inventory", "account"))]
     share = random.uniform(0.25, 0.55)
-    behaviour = replace(service.behaviour, version=_next_version(service), error_share=share, error_message="missing field 'currency' in stored document")
+    behaviour = replace(service.behaviour, version=next_version(service), error_share=share, error_message="missing field 'currency' in stored document")
     world.simulation.spawn(world.clusters[service.spec.cluster].roll_out(service, behaviour))
     return Truth((service_identity(world, service),), "code_regression")
 
 
 def _slow_deploy(world: World, random: Random) -> Truth:
     service = world.services[random.choice(("recommendation", "search", "cart", "shipping", "catalogue"))]
-    behaviour = replace(service.behaviour, version=_next_version(service), wait=random.uniform(0.15, 0.35), cpu_factor=1.3)
+    behaviour = replace(service.behaviour, version=next_version(service), wait=random.uniform(0.15, 0.35), cpu_factor=1.3)
     world.simulation.spawn(world.clusters[service.spec.cluster].roll_out(service, behaviour))
     return Truth((service_identity(world, service),), "slow_code")
 
@@ -189,7 +189,8 @@ def _container_identity(world: World, service: Service, container: Container, po
     return f"container:{service.spec.cluster}/{world.spec.namespace}/{pod}/{container.name}"
 
 
-def _next_version(service: Service) -> str:
+def next_version(service: Service) -> str:
+    """The version after the one it runs."""
     major, minor, _ = service.behaviour.version.split(".")
     return f"{major}.{int(minor) + 1}.0"
 
