@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from benchmarks import diagnosis
 from benchmarks.diagnosis_demo import DemoRuns, FaultRun, PairRun, QuietRun
 from benchmarks.diagnosis_scoring import Scored, ScorerMissingError, calibration_error, said_of_first, said_of_services, score, scorer_in, top
+from tests.benchmarks.synthetic import SCORER
 
-SCORER = """
-def service_of(cause, truth):
-    return cause["service"] or cause["name"]
-
-def expected_hits(causes, truth):
-    order = sorted(causes, key=lambda cause: -cause["probability"])
-    place = [service_of(cause, truth) for cause in order].index(truth)
-    return {k: float(place < k) for k in (1, 3, 5)}
-"""
 CAUSES = (
     {"service": "basket", "name": "basket-7d", "probability": 0.7},
     {"service": None, "name": "ledger", "probability": 0.2},
