@@ -59,6 +59,11 @@ class AttributeKeeper:
         else:
             self._entities[what] = None
 
+    def know(self, model: AttributeModel) -> None:
+        """Another knowledge is in force: what it tells otherwise is told anew."""
+        self._model = model
+        self.compare()
+
     def compare(self) -> None:
         """What the store holds may be anything: it is compared with the live graph, from now on, a part at a time."""
         self._compared = dict.fromkeys(entity.ref for entity in self._graph.entities())

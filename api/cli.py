@@ -217,18 +217,19 @@ def topology(
 @app.command()
 def incidents(
     state: Annotated[str, typer.Option("--state", metavar="open|recovered", help="Only these.")] = "",
+    why: Annotated[bool, typer.Option("--why", help="Of each also the evidence, what it takes down, and what was changed before.")] = False,
     server: Server = DEFAULT_SERVER,
     first: First = 20,
     as_json: AsJson = False,
 ) -> None:
     """Root causes followed through time, newest first."""
     from api.questions import asking
-    from api.render_causes import render_incidents
+    from api.render_causes import render_incidents, render_incidents_in_full
 
     if state.upper() not in {"", "OPEN", "RECOVERED"}:
         raise CommandError(f"--state {state!r}: write open or recovered.")
     with asking(server) as client:
-        _answer(client.incidents(state=state.upper() or None, first=first), render_incidents, as_json=as_json)
+        _answer(client.incidents(state=state.upper() or None, first=first), render_incidents_in_full if why else render_incidents, as_json=as_json)
 
 
 @app.command()

@@ -109,8 +109,28 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """How probable a condition is without and with the cause or the intervention."""
+
+    entity: str
+    condition: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was done to an entity, or happened to it: `kind` is "deploy", "config", "restart" …"""
+
+    at: Instant
+    entity: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
-    """A root cause followed through time. `state`: "OPEN" or "RECOVERED"."""
+    """A root cause followed through time. `state`: "OPEN" or "RECOVERED". `symptoms`, `evidence`: while it was likely; `changes`: before it."""
 
     id: str
     entity: str
@@ -122,16 +142,9 @@ class Incident:
     probability: float
     peak_probability: float
     symptoms: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """How probable a condition is without and with the cause or the intervention."""
-
-    entity: str
-    condition: str
-    before: float
-    after: float
+    evidence: tuple[Evidence, ...] = ()
+    impacts: tuple[Effect, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ ADVICE = {
     "namespace_table_full": "More namespaces than may be looked up: keep ids out of service.namespace.",
     "store_backlog_full": "Neither the store nor the journal took writes for long: mend the store. Whence then brings it up to date with the live graph.",
     "store_journal_full": "The store was away so long that the journal filled up: mend the store. Whence then brings it up to date with the live graph.",
+    "store_entity_changes": "More than 1,000 changes and events in one window: keep events of no consequence out of the pipeline.",
     "store_refused": "The store refused changes, for another writer had let go of what they need: Whence brings it up to date with the live graph.",
 }
 HARMLESS = frozenset({"unknown_metric", "unknown_event", "peer_on_own_host", "temporary_destination"})

@@ -20,7 +20,8 @@ from graph.store import GraphStore, StoreError, StoreUnavailableError
 from graph.topology import RelationKey, StructureEvent
 from graph.writing import Write, apply
 from schema.identity import EntityRef
-from schema.verdicts import IncidentState
+from schema.verdicts import EntityChange, IncidentState
+from schema.windows import TelemetryWindow
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -38,6 +39,7 @@ class WriterLimits:
 
     `waiting`: how many changes may wait in memory where not even the journal takes them. `retention`: nanoseconds that the past is kept; 0: for good.
     `compacted`: how many intervals are forgotten at once. `attributed`: up to how many entities the estate has for the attributes of all to be kept.
+    `changes`: how many changes to entities of one window are kept.
     """
 
     patience: float = 1.0
@@ -46,6 +48,7 @@ class WriterLimits:
     retention: int = 30 * DAY
     compacted: int = 50_000
     attributed: int = MOST_ENTITIES
+    changes: int = 1_000
 
 
 class GraphWriter:
@@ -102,6 +105,11 @@ class GraphWriter:
     def journalled(self) -> int:
         """How many writes wait in the journal."""
         return self._journal.waiting if self._journal is not None else 0
+
+    def know(self, model: AttributeModel) -> None:
+        """Other attributes are to be kept from now on."""
+        if self._attributes is not None:
+            self._attributes.know(model)
 
     async def hold(self, reason: str) -> None:
         """Writes wait behind those of an earlier life until `begin`. Raises StoreError where the journal can't take them."""
@@ -183,10 +191,17 @@ class GraphWriter:
             tuple(what for what in gone if not self._holds(what)),
             max((change.at for change in step.expired), default=0),
             tuple(sorted(step.incidents, key=lambda incident: incident.id)),
+            self._entity_changes(step.closed.window),
         )
         if sum(each.size for each in self._waiting) + write.size > self._limits.waiting:
             write = self._without_structure(write, "store_backlog_full")
         self._waiting.append(write)
+
+    def _entity_changes(self, window: TelemetryWindow) -> tuple[EntityChange, ...]:
+        found = dict.fromkeys(EntityChange(each.time, self._graph.ref(each.entity), each.kind, each.detail) for each in window.changes)
+        if len(found) > self._limits.changes:
+            self._dropped["store_entity_changes"] += len(found) - self._limits.changes
+        return tuple(found)[: self._limits.changes]
 
     def _without_structure(self, write: Write, reason: str) -> Write:
         """Lets go of all but the incidents; once the store is back, it is compared with the live graph."""

@@ -26,7 +26,15 @@ class Standing:
         standing = self._open.get(incident.cause)
         if standing is not None and standing.id != incident.id and standing.opened_at <= incident.opened_at:
             peak = max(standing.peak_probability, incident.peak_probability)
-            incident = replace(incident, id=standing.id, opened_at=standing.opened_at, onset=standing.onset, peak_probability=peak, symptoms=standing.symptoms)
+            incident = replace(
+                incident,
+                id=standing.id,
+                opened_at=standing.opened_at,
+                onset=standing.onset,
+                peak_probability=peak,
+                symptoms=tuple(sorted({*standing.symptoms, *incident.symptoms})),
+                changes=standing.changes or incident.changes,
+            )
         if incident.state == IncidentState.OPEN:
             self._open[incident.cause] = incident
         elif standing is not None and standing.id == incident.id:

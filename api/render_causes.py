@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from api.client_results import CauseExplanation, CauseSets, Diagnosis, Effect, Explanation, Impact, Incident, RootCause, WhatIf
+from api.client_results import CauseExplanation, CauseSets, Diagnosis, Effect, Evidence, Explanation, Impact, Incident, RootCause, WhatIf
 from api.render import columns, described, finding, heading, moment, paragraphs, percent, say, span_of
 from api.render_explanation import render_sets, render_would_tell, told_why
 
@@ -75,15 +75,15 @@ def _told(cause: RootCause, why: CauseExplanation | None, at: int) -> Iterator[t
         yield "since", f"{moment(cause.onset)}, {span_of(at - cause.onset)} before"
     for condition, entities in _by_condition(cause):
         yield "explains", f"{condition} of {', '.join(entities[:SHOWN])}" + (f" and {len(entities) - SHOWN} more" if len(entities) > SHOWN else "")
-    yield from _weighed(cause) if why is None else told_why(why)
+    yield from _weighed(cause.evidence) if why is None else told_why(why)
     for remedy in cause.remedies:
         yield "do", f"{remedy.action} {_sentence(remedy.effect)} Risk: {_sentence(remedy.risk)}"
 
 
-def _weighed(cause: RootCause) -> Iterator[tuple[str, str]]:
+def _weighed(evidence: Sequence[Evidence]) -> Iterator[tuple[str, str]]:
     """Each finding by what it alone adds to all others: what is left of the why once the diagnosis is past."""
-    for each in sorted(cause.evidence, key=lambda each: -each.weight):
-        if abs(each.weight) >= TELLING or each == cause.evidence[0]:
+    for each in sorted(evidence, key=lambda each: -each.weight):
+        if abs(each.weight) >= TELLING or each == evidence[0]:
             label = "for" if each.weight > 0 else "against"
             yield label, f"{each.weight:+.1f}  {finding(each.entity, each.condition, each.log_likelihood_ratio, each.observed)}"
 
@@ -116,6 +116,25 @@ def render_incidents(console: Console, incidents: tuple[Incident, ...]) -> None:
         for each in incidents
     )  # fmt: skip
     columns(console, ("state", "opened", "lasted", "peak", "root cause"), rows, right=frozenset({3}))
+
+
+def render_incidents_in_full(console: Console, incidents: tuple[Incident, ...]) -> None:
+    """The same, and of each why it was believed, what it takes down, and what was changed before."""
+    render_incidents(console, incidents)
+    for each in incidents:
+        console.print()
+        heading(console, f"{moment(each.opened_at)}: {each.defect} of {described(each.entity)}")
+        paragraphs(console, _kept(each))
+
+
+def _kept(incident: Incident) -> Iterator[tuple[str, str]]:
+    for change in incident.changes:
+        yield "changed", f"{span_of(incident.opened_at - change.at)} before: {change.kind} of {described(change.entity)}: {change.detail}"
+    yield from _weighed(incident.evidence)
+    for effect in incident.impacts[:SHOWN]:
+        yield "takes down", f"{percent(effect.after)}  {effect.condition} of {described(effect.entity)}"
+    if more := len(incident.impacts[SHOWN:]):
+        yield "takes down", f"and {more} more"
 
 
 def render_impact(console: Console, impact: Impact) -> None:

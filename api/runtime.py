@@ -191,6 +191,7 @@ class Runtime:
                 if not self.ready:
                     return
                 diagnosis = self.pipeline.know(knowledge)
+                self._writer.know(AttributeModel(knowledge))
             self.knowledge_reloads["taken_up"] += 1
             log.info("Knowledge %s is in force, after %s.", knowledge.version, in_force)
             if self._past:

@@ -11,7 +11,7 @@ from graph.attributes import Dependency, EntityAttributes, RelationDependencies
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.topology import RelationKey, StructureChange, StructureEvent
 from schema.identity import EntityRef
-from schema.verdicts import Incident
+from schema.verdicts import EntityChange, Incident
 
 MOST_PROBLEMS = 1_000
 BEGINS = frozenset({StructureEvent.ENTITY_APPEARED, StructureEvent.ENTITY_CHANGED, StructureEvent.RELATION_APPEARED})
@@ -23,6 +23,7 @@ KINDS: Mapping[type[Record], str] = {
     EntityAttributes: "attributed_entities",
     RelationDependencies: "dependent_relations",
     StructureChange: "changes",
+    EntityChange: "entity_changes",
     Incident: "incidents",
     SavedState: "saved_states",
 }
@@ -80,12 +81,29 @@ class _Attributes:
                     self._found.append(f"{what}: {each.effect} depends on {each.cause}, and {ref} has no attribute {name}.")
 
 
+class _Doings:
+    """Changes to entities are told once, and those that an incident has are there."""
+
+    def __init__(self) -> None:
+        self._told: set[EntityChange] = set()
+        self.problems: list[str] = []
+
+    def hear(self, record: EntityChange | Incident) -> None:
+        if isinstance(record, Incident):
+            lost = (each for each in record.changes if each not in self._told)
+            self.problems += [f"The incident {record.id} has a {each.kind} of {each.entity} at {each.at} that is not in the store." for each in lost]
+        elif record in self._told:
+            self.problems.append(f"The {record.kind} of {record.entity} at {record.at} is there twice.")
+        else:
+            self._told.add(record)
+
+
 async def check(records: AsyncIterator[Sequence[Record]]) -> Finding:
     """Reads all records of a store. Raises StoreError, and ValueError or KeyError where a record can't be read at all."""
     counts = Counter[str]()
     intervals = defaultdict[Thing, list[tuple[int, int | None]]](list)
     told = defaultdict[Thing, _Told](_Told)
-    attributes = _Attributes()
+    attributes, doings = _Attributes(), _Doings()
     async for batch in records:
         for record in batch:
             counts[KINDS[type(record)]] += 1
@@ -95,10 +113,12 @@ async def check(records: AsyncIterator[Sequence[Record]]) -> Finding:
                 intervals[record.relation.key].append((record.opened, record.closed))
             elif isinstance(record, EntityAttributes | RelationDependencies):
                 attributes.hear(record)
+            elif isinstance(record, EntityChange | Incident):
+                doings.hear(record)
             elif isinstance(record, StructureChange):
                 _hear(told[record.relation or record.entity], record)
     problems: list[str] = []
-    for problem in chain(_problems(intervals, told), attributes.problems(intervals)):
+    for problem in chain(_problems(intervals, told), attributes.problems(intervals), doings.problems):
         if len(problems) == MOST_PROBLEMS:
             break
         problems.append(problem)

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from graph.attributes import EntityAttributes, RelationDependencies, held_together
-from graph.merging import attributes_json, change_detail, merged_sources, supersedes
+from graph.merging import attributes_json, change_detail, entity_change_order, merged_sources, supersedes
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.store import StoreError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
 from graph.walks import difference, shortest_paths, snapshot_of, within
 from schema.identity import EntityRef
-from schema.verdicts import Incident, IncidentState
+from schema.verdicts import EntityChange, Incident, IncidentState
 
 Value = TypeVar("Value", Entity, Relation)
 Thing = TypeVar("Thing")
@@ -43,6 +43,7 @@ class MemoryGraphStore:
         self._attributes: dict[EntityRef, EntityAttributes] = {}
         self._dependencies: dict[RelationKey, RelationDependencies] = {}
         self._changes: list[StructureChange] = []
+        self._entity_changes: set[EntityChange] = set()
         self._incidents: dict[str, Incident] = {}
         self._state: dict[str, bytes] = {}
 
@@ -170,6 +171,9 @@ class MemoryGraphStore:
             forget()
         if forgotten:
             self._changes = [change for change in self._changes if change.at >= before or self._holds_what(change)]
+        kept = {change for incident in self._incidents.values() for change in incident.changes}
+        over = sorted((change for change in self._entity_changes - kept if change.at < before), key=entity_change_order)
+        self._entity_changes.difference_update(over[:most])
         return len(forgotten)
 
     def _holds_what(self, change: StructureChange) -> bool:
@@ -191,6 +195,7 @@ class MemoryGraphStore:
         yield self._all_attributes()
         changes = sorted(self._changes, key=change_order)
         yield changes
+        yield list(await self.entity_changes(-1))
         yield [self._incidents[name] for name in sorted(self._incidents)]
         yield [SavedState(name, self._state[name]) for name in sorted(self._state)]
 
@@ -210,11 +215,21 @@ class MemoryGraphStore:
             elif isinstance(record, StructureChange):
                 if record not in self._changes:
                     self._changes.append(record)
+            elif isinstance(record, EntityChange):
+                self._entity_changes.add(record)
             else:
-                self._incidents[record.id] = record
+                await self.save_incidents([record])
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
         self._incidents.update({incident.id: incident for incident in incidents})
+        self._entity_changes.update(change for incident in incidents for change in incident.changes)
+
+    async def save_entity_changes(self, changes: Sequence[EntityChange]) -> None:
+        self._entity_changes.update(changes)
+
+    async def entity_changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[EntityChange]:
+        chosen = (change for change in self._entity_changes if change.at > since and (until is None or change.at <= until))
+        return sorted(chosen, key=entity_change_order)[:limit]
 
     async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
         chosen = [incident for incident in self._incidents.values() if state is None or incident.state == state]

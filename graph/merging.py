@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from graph.live import describe_change
+from schema.verdicts import EntityChange
 
 
 def attributes_json(attributes: Mapping[str, str]) -> str:
@@ -22,6 +23,11 @@ def merged_sources(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
 def supersedes(attributes: str, last_seen: int, standing: str, told: int) -> bool:
     """Whether attributes of `last_seen` stand in place of those told at `told`; both as `attributes_json`."""
     return (last_seen, attributes) > (told, standing)
+
+
+def entity_change_order(change: EntityChange) -> tuple[int, str, str, str]:
+    """The order of changes to entities everywhere in the stores."""
+    return change.at, str(change.entity), change.kind.value, change.detail
 
 
 def change_detail(before: Mapping[str, str], after: Mapping[str, str]) -> str:

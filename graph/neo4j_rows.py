@@ -11,7 +11,6 @@ from graph.merging import attributes_json
 from graph.records import EntityInterval, RelationInterval
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange, StructureEvent
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
 
 Row = dict[str, Any]
 MILLISECOND = 1_000_000
@@ -115,7 +114,7 @@ def entity_interval_row(interval: EntityInterval) -> Row:
 
 def entity_interval_of(row: Sequence[Any]) -> EntityInterval:
     """As entity_of, then opened, closed, told."""
-    return EntityInterval(entity_of(row), row[5] * MILLISECOND, _instant(row[6]), row[7] * MILLISECOND)
+    return EntityInterval(entity_of(row), row[5] * MILLISECOND, instant_of(row[6]), row[7] * MILLISECOND)
 
 
 def relation_interval_row(interval: RelationInterval) -> Row:
@@ -126,41 +125,9 @@ def relation_interval_row(interval: RelationInterval) -> Row:
 
 def relation_interval_of(row: Sequence[Any]) -> RelationInterval:
     """As relation_of, then opened, closed."""
-    return RelationInterval(relation_of(EntityRef.parse(row[0]), EntityRef.parse(row[2]), row), row[11] * MILLISECOND, _instant(row[12]))
+    return RelationInterval(relation_of(EntityRef.parse(row[0]), EntityRef.parse(row[2]), row), row[11] * MILLISECOND, instant_of(row[12]))
 
 
-def _instant(at: int | None) -> int | None:
+def instant_of(at: int | None) -> int | None:
+    """Epoch milliseconds to epoch nanoseconds; None stays None."""
     return None if at is None else at * MILLISECOND
-
-
-def incident_row(incident: Incident) -> Row:
-    """The properties of its node."""
-    return {
-        "id": incident.id,
-        "cause": str(incident.cause.entity),
-        "defect": incident.cause.defect,
-        "state": incident.state.value,
-        "opened_at": milliseconds(incident.opened_at),
-        "onset": None if incident.onset is None else milliseconds(incident.onset),
-        "closed_at": None if incident.closed_at is None else milliseconds(incident.closed_at),
-        "probability": incident.probability,
-        "peak_probability": incident.peak_probability,
-        "symptom_entities": [str(symptom.entity) for symptom in incident.symptoms],
-        "symptom_conditions": [symptom.condition for symptom in incident.symptoms],
-    }
-
-
-def incident_of(properties: Mapping[str, Any]) -> Incident:
-    """The reverse of incident_row."""
-    symptoms: Sequence[tuple[str, str]] = list(zip(properties["symptom_entities"], properties["symptom_conditions"], strict=True))
-    return Incident(
-        id=properties["id"],
-        cause=DefectRef(EntityRef.parse(properties["cause"]), properties["defect"]),
-        state=IncidentState(properties["state"]),
-        opened_at=properties["opened_at"] * MILLISECOND,
-        onset=_instant(properties.get("onset")),
-        closed_at=_instant(properties.get("closed_at")),
-        probability=properties["probability"],
-        peak_probability=properties["peak_probability"],
-        symptoms=tuple(ConditionRef(EntityRef.parse(entity), condition) for entity, condition in symptoms),
-    )

@@ -10,17 +10,22 @@ from neo4j import AsyncManagedTransaction, AsyncSession
 from graph.store import StoreUnavailableError, StoreVersionError
 
 # What makes each layout of the one before it, one transaction each; the first two are made of constraints and indexes alone.
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((), ())
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (),
+    (),
+    ("MATCH (i:Incident) SET i.evidence = coalesce(i.evidence, '[]'), i.impacts = coalesce(i.impacts, '[]'), i.changes = coalesce(i.changes, '[]')",),
+)
 LAYOUT = len(MIGRATIONS)
 OLDEST = (5, 26)
 # The labels that each layout is the first to write under.
-NEW_LABELS = (("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState"), ("Attribute",))
+NEW_LABELS = (("Entity", "Gone", "EntityVersion", "RelationVersion", "StructureChange", "Incident", "SavedState"), ("Attribute",), ("Change",))
 LABELS = tuple(label for labels in NEW_LABELS for label in labels)
 # Idempotent, and run at every start: what was dropped by hand comes back.
 SCHEMA = (
     "CREATE CONSTRAINT whence_entity IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_gone IF NOT EXISTS FOR (n:Gone) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_attribute IF NOT EXISTS FOR (n:Attribute) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT whence_change IF NOT EXISTS FOR (n:Change) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_incident IF NOT EXISTS FOR (n:Incident) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT whence_saved_state IF NOT EXISTS FOR (n:SavedState) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT whence_layout IF NOT EXISTS FOR (n:WhenceLayout) REQUIRE n.name IS UNIQUE",
@@ -31,6 +36,7 @@ SCHEMA = (
     "CREATE INDEX whence_entity_version_closed IF NOT EXISTS FOR (n:EntityVersion) ON (n.closed)",
     "CREATE INDEX whence_relation_version_closed IF NOT EXISTS FOR (n:RelationVersion) ON (n.closed)",
     "CREATE INDEX whence_structure_change IF NOT EXISTS FOR (n:StructureChange) ON (n.at, n.entity)",
+    "CREATE INDEX whence_change_at IF NOT EXISTS FOR (n:Change) ON (n.at)",
     "CREATE INDEX whence_incident_opened IF NOT EXISTS FOR (n:Incident) ON (n.opened_at)",
 )
 WAIT_SECONDS = 300

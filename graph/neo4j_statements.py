@@ -279,30 +279,8 @@ CALL (row) {
 }
 """
 
-SAVE_INCIDENTS = """
-UNWIND $rows AS row
-MERGE (i:Incident {id: row.id})
-SET i = row
-WITH i, row
-OPTIONAL MATCH (i)-[old:CAUSED_BY|SHOWS]->()
-DELETE old
-WITH DISTINCT i, row
-CALL (i, row) {
-  MATCH (e:Entity|Gone {id: row.cause}) CREATE (i)-[:CAUSED_BY {defect: row.defect, probability: row.probability}]->(e)
-}
-CALL (i, row) {
-  UNWIND range(0, size(row.symptom_entities) - 1) AS place
-  MATCH (e:Entity|Gone {id: row.symptom_entities[place]}) CREATE (i)-[:SHOWS {condition: row.symptom_conditions[place]}]->(e)
-}
-"""
-
 SAVE_STATE = "MERGE (s:SavedState {name: $name}) SET s.content = $content"
 LOAD_STATE = "MATCH (s:SavedState {name: $name}) RETURN s.content AS content"
-
-INCIDENTS = """
-MATCH (i:Incident) WHERE $state IS NULL OR i.state = $state
-RETURN properties(i) AS properties ORDER BY i.opened_at DESC, i.id LIMIT $limit
-"""
 
 CHANGES = """
 MATCH (c:StructureChange) WHERE c.at > $since AND c.at <= $until AND c.entity IS NOT NULL
@@ -386,7 +364,6 @@ RETURN id ORDER BY id LIMIT $limit
 """
 ENTITY_INTERVALS = _listed(_entities("{0} IN $ids"), _past_entities("{0} IN $ids"))
 RELATION_INTERVALS = _listed(_relations("{0} IN $ids"), _past_relations("{0} IN $ids"))
-INCIDENTS_AFTER = "MATCH (i:Incident) WHERE i.id > $after RETURN properties(i) AS properties ORDER BY i.id LIMIT $limit"
 STATES = "MATCH (s:SavedState) RETURN s.name AS name ORDER BY name"
 
 

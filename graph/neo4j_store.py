@@ -11,20 +11,20 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncSession, TrustCustomCAs,
 from neo4j.api import AsyncBookmarkManager
 from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
 
-from graph import neo4j_attributes, neo4j_schema
+from graph import neo4j_attributes, neo4j_incidents, neo4j_schema
 from graph import neo4j_reads as reads
 from graph import neo4j_statements as cypher
 from graph import neo4j_writes as writes
 from graph.attributes import EntityAttributes, RelationDependencies
 from graph.neo4j_address import Neo4jAddress
-from graph.neo4j_rows import Row, incident_of
+from graph.neo4j_rows import Row
 from graph.neo4j_writes import Transaction, rows_of
 from graph.records import Record, SavedState
 from graph.store import StoreAwayError, StoreUnavailableError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
-from schema.verdicts import Incident, IncidentState
+from schema.verdicts import EntityChange, Incident, IncidentState
 
 Result = TypeVar("Result")
 CONNECT_SECONDS = 5.0
@@ -116,7 +116,11 @@ class Neo4jGraphStore:
         return await self._read("attributes", partial(neo4j_attributes.attributes, ids=[str(ref) for ref in entities]))
 
     async def compact(self, before: int, most: int) -> int:
-        return await self._write("compact", lambda transaction: writes.compact(transaction, before, most))
+        async def work(transaction: Transaction) -> int:
+            await neo4j_incidents.compact(transaction, before, most)
+            return await writes.compact(transaction, before, most)
+
+        return await self._write("compact", work)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         kinds: tuple[Callable[..., Awaitable[Sequence[Record]]], ...] = (
@@ -130,10 +134,12 @@ class Neo4jGraphStore:
                 after = ids[-1]
         if changes := await self.changes(-1):
             yield changes
+        if doings := await self.entity_changes(-1):
+            yield doings
         after = ""
-        while rows := await self._read("records", _asking(cypher.INCIDENTS_AFTER, after=after, limit=reads.PAGE)):
-            yield [incident_of(row["properties"]) for row in rows]
-            after = rows[-1]["properties"]["id"]
+        while incidents := await self._read("records", partial(neo4j_incidents.incidents_after, after=after, limit=reads.PAGE)):
+            yield incidents
+            after = incidents[-1].id
         for row in await self._read("records", _asking(cypher.STATES)):
             if (content := await self.load_state(row["name"])) is not None:
                 yield [SavedState(row["name"], content)]
@@ -142,15 +148,21 @@ class Neo4jGraphStore:
         async def work(transaction: Transaction) -> None:
             await writes.load(transaction, records)
             await neo4j_attributes.load(transaction, records)
+            await neo4j_incidents.load(transaction, records)
 
         await self._write("load", work)
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
-        await self._write("save_incidents", lambda transaction: writes.save_incidents(transaction, incidents))
+        await self._write("save_incidents", lambda transaction: neo4j_incidents.save_incidents(transaction, incidents))
 
     async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
-        rows = await self._read("incidents", _asking(cypher.INCIDENTS, state=state.value if state else None, limit=limit))
-        return [incident_of(row["properties"]) for row in rows]
+        return await self._read("incidents", lambda transaction: neo4j_incidents.incidents(transaction, state, limit))
+
+    async def save_entity_changes(self, changes: Sequence[EntityChange]) -> None:
+        await self._write("save_entity_changes", lambda transaction: neo4j_incidents.save_changes(transaction, changes))
+
+    async def entity_changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[EntityChange]:
+        return await self._read("entity_changes", lambda transaction: neo4j_incidents.changes(transaction, since, until, limit))
 
     async def save_state(self, name: str, content: bytes) -> None:
         await self._write("save_state", _asking(cypher.SAVE_STATE, name=name, content=content))

@@ -17,7 +17,6 @@ from graph.neo4j_rows import (
     change_row,
     entity_interval_row,
     entity_row,
-    incident_row,
     key_row,
     kind_label,
     milliseconds,
@@ -29,7 +28,6 @@ from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.store import StoreError
 from graph.topology import Entity, Relation, RelationKey, StructureChange
 from schema.identity import EntityRef
-from schema.verdicts import Incident
 
 Transaction = AsyncManagedTransaction
 Item = TypeVar("Item")
@@ -128,12 +126,6 @@ async def compact(transaction: Transaction, before: int, most: int) -> int:
     return forgotten
 
 
-async def save_incidents(transaction: Transaction, incidents: Sequence[Incident]) -> None:
-    """GraphStore.save_incidents."""
-    for batch in batches([incident_row(incident) for incident in incidents]):
-        await run(transaction, cypher.SAVE_INCIDENTS, rows=batch)
-
-
 async def load(transaction: Transaction, records: Sequence[Record]) -> None:
     """GraphStore.load."""
     entities = [entity_interval_row(record) for record in records if isinstance(record, EntityInterval)]
@@ -149,7 +141,6 @@ async def load(transaction: Transaction, records: Sequence[Record]) -> None:
             await run(transaction, cypher.of_type(cypher.LOAD_RELATIONS, relation_type(kind)), rows=batch, kind=kind)
     for batch in batches([change_row(record) for record in records if isinstance(record, StructureChange)]):
         await run(transaction, cypher.LOAD_CHANGES, rows=batch)
-    await save_incidents(transaction, [record for record in records if isinstance(record, Incident)])
     for record in records:
         if isinstance(record, SavedState):
             await run(transaction, cypher.SAVE_STATE, name=record.name, content=record.content)

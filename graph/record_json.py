@@ -12,7 +12,8 @@ from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDep
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange, StructureEvent
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
+from schema.windows import ChangeKind
 
 
 class RecordError(ValueError):
@@ -32,6 +33,8 @@ def record_line(record: Record) -> bytes:
     elif isinstance(record, StructureChange):
         key = None if record.relation is None else key_value(record.relation)
         content = {"change": record.event.value, "at": record.at, "ref": str(record.entity), "key": key, "detail": record.detail}
+    elif isinstance(record, EntityChange):
+        content = {"entity_change": entity_change_value(record)}
     elif isinstance(record, SavedState):
         content = {"state": record.name, "content": base64.b64encode(record.content).decode()}
     else:
@@ -109,6 +112,42 @@ def dependencies_of(rows: Any) -> tuple[Dependency, ...]:
     return tuple(Dependency(row["effect"], row["cause"], row["strength"], tuple(row["rules"])) for row in rows)
 
 
+def entity_change_value(change: EntityChange) -> dict[str, Any]:
+    """JSON of what was done to an entity."""
+    return {"at": change.at, "entity": str(change.entity), "kind": change.kind.value, "detail": change.detail}
+
+
+def entity_change_from(row: Any) -> EntityChange:
+    """The reverse of entity_change_value."""
+    return EntityChange(row["at"], EntityRef.parse(row["entity"]), ChangeKind(row["kind"]), row["detail"])
+
+
+def evidence_value(evidence: Evidence) -> dict[str, Any]:
+    """JSON of evidence."""
+    finding = evidence.finding
+    return {
+        "entity": str(finding.condition.entity), "condition": finding.condition.condition, "weight": evidence.weight,
+        "log_likelihood_ratio": finding.log_likelihood_ratio, "onset": finding.onset, "amount": finding.amount, "unit": finding.unit,
+        "observed": finding.observed,
+    }  # fmt: skip
+
+
+def evidence_from(row: Any) -> Evidence:
+    """The reverse of evidence_value."""
+    condition = ConditionRef(EntityRef.parse(row["entity"]), row["condition"])
+    return Evidence(Finding(condition, row["log_likelihood_ratio"], row["onset"], row["amount"], row["unit"], row["observed"]), row["weight"])
+
+
+def effect_value(effect: Effect) -> dict[str, Any]:
+    """JSON of an impact's effect."""
+    return {"entity": str(effect.condition.entity), "condition": effect.condition.condition, "before": effect.before, "after": effect.after}
+
+
+def effect_from(row: Any) -> Effect:
+    """The reverse of effect_value."""
+    return Effect(ConditionRef(EntityRef.parse(row["entity"]), row["condition"]), row["before"], row["after"])
+
+
 def incident_value(incident: Incident) -> dict[str, Any]:
     """JSON of an incident."""
     return {
@@ -122,11 +161,14 @@ def incident_value(incident: Incident) -> dict[str, Any]:
         "probability": incident.probability,
         "peak_probability": incident.peak_probability,
         "symptoms": [[str(symptom.entity), symptom.condition] for symptom in incident.symptoms],
+        "evidence": [evidence_value(each) for each in incident.evidence],
+        "impacts": [effect_value(each) for each in incident.impacts],
+        "changes": [entity_change_value(each) for each in incident.changes],
     }
 
 
 def incident_from(row: Any) -> Incident:
-    """The reverse of incident_value."""
+    """The reverse of incident_value; what an older Whence did not keep is empty."""
     return Incident(
         id=row["id"],
         cause=DefectRef(EntityRef.parse(row["entity"]), row["defect"]),
@@ -137,6 +179,9 @@ def incident_from(row: Any) -> Incident:
         probability=row["probability"],
         peak_probability=row["peak_probability"],
         symptoms=tuple(ConditionRef(EntityRef.parse(entity), condition) for entity, condition in row["symptoms"]),
+        evidence=tuple(map(evidence_from, row.get("evidence", ()))),
+        impacts=tuple(map(effect_from, row.get("impacts", ()))),
+        changes=tuple(map(entity_change_from, row.get("changes", ()))),
     )
 
 
@@ -147,6 +192,7 @@ _READERS: Mapping[str, Callable[[Any], Record]] = {
     "attributes": _attributes_of,
     "dependencies": _dependencies_of,
     "change": _change_of,
+    "entity_change": lambda row: entity_change_from(row["entity_change"]),
     "state": lambda row: SavedState(row["state"], base64.b64decode(row["content"], validate=True)),
     "incident": lambda row: incident_from(row["incident"]),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graph.attributes import EntityAttributes, RelationDependencies
 from graph.topology import Entity, Relation, StructureChange
-from schema.verdicts import Incident
+from schema.verdicts import EntityChange, Incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +36,4 @@ class SavedState:
     content: bytes
 
 
-Record = EntityInterval | RelationInterval | EntityAttributes | RelationDependencies | StructureChange | Incident | SavedState
+Record = EntityInterval | RelationInterval | EntityAttributes | RelationDependencies | StructureChange | EntityChange | Incident | SavedState

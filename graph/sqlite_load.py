@@ -9,11 +9,12 @@ from graph.attributes import EntityAttributes, RelationDependencies
 from graph.merging import attributes_json
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.sqlite_attributes import save_attributes
-from graph.sqlite_rows import incident_json, sources_json, statistics_json
+from graph.sqlite_incidents import save_changes, save_incidents
+from graph.sqlite_rows import sources_json, statistics_json
 from graph.sqlite_writes import Names
 from graph.topology import StructureChange
 from schema.identity import EntityRef
-from schema.verdicts import Incident
+from schema.verdicts import EntityChange, Incident
 
 ENTITY = """insert into entity_interval select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
             where not exists (select 1 from entity_interval where id = ?1 and opened = ?7 and closed is ?8 and told = ?6)"""
@@ -42,10 +43,8 @@ def load(database: sqlite3.Connection, names: Names, records: Sequence[Record]) 
     for change in changes:
         ends = (None, None, None) if change.relation is None else (number[change.relation.source], change.relation.kind, number[change.relation.target])
         database.execute(CHANGE, (change.at, change.event.value, number[change.entity], *ends, change.detail))
-    incidents = [record for record in records if isinstance(record, Incident)]
-    database.executemany(
-        "insert or replace into incident values(?, ?, ?, ?)", [(each.id, each.state.value, each.opened_at, incident_json(each)) for each in incidents]
-    )
+    save_changes(database, [record for record in records if isinstance(record, EntityChange)])
+    save_incidents(database, [record for record in records if isinstance(record, Incident)])
     states = [(record.name, record.content) for record in records if isinstance(record, SavedState)]
     database.executemany("insert or replace into state values(?, ?)", states)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from graph import sqlite_attributes
+from graph import sqlite_attributes, sqlite_incidents
 from graph.collector import collector_paused
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
-from graph.sqlite_rows import change_of, entity_of, incident_of, numbers_json, relation_of, snapshot_of_rows
+from graph.sqlite_rows import change_of, entity_of, numbers_json, relation_of, snapshot_of_rows
 from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
 from graph.walks import difference
 from schema.identity import EntityRef
@@ -102,7 +102,7 @@ def records(database: sqlite3.Connection) -> Iterator[Sequence[Record]]:
             yield found
     yield from sqlite_attributes.records(database)
     yield from _batches(database.execute(f"{CHANGE} {CHANGE_ORDER}, structure_change.rowid"), change_of)
-    yield from _batches(database.execute("select content from incident order by id"), lambda row: incident_of(row[0]))
+    yield from sqlite_incidents.records(database)
     for row in database.execute("select name, content from state order by name").fetchall():
         yield [SavedState(row[0], bytes(row[1]))]
 

@@ -69,6 +69,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             primary key(source, target, kind)) without rowid""",
         "create index dependency_target on dependency(target)",
     ),
+    (
+        """create table entity_change(at integer not null, entity text not null, kind text not null, detail text not null,
+            primary key(at, entity, kind, detail)) without rowid""",
+    ),
 )
 
 

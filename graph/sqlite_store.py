@@ -12,27 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from graph import sqlite_attributes
+from graph import sqlite_attributes, sqlite_incidents
 from graph import sqlite_reads as reads
 from graph import sqlite_writes as writes
 from graph.attributes import EntityAttributes, RelationDependencies
 from graph.records import Record
 from graph.sole_owner import sole_owner
 from graph.sqlite_load import load
-from graph.sqlite_rows import incident_json, incident_of
 from graph.sqlite_schema import MIGRATIONS, checked_layout, layout_of, migrate
 from graph.sqlite_touch import Rows, touch
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
-from schema.verdicts import Incident, IncidentState
+from schema.verdicts import EntityChange, Incident, IncidentState
 
 Result = TypeVar("Result")
 
-SAVE_INCIDENT = (
-    "insert into incident values(?, ?, ?, ?) on conflict(id) do update set state = excluded.state, opened_at = excluded.opened_at, content = excluded.content"
-)
 SAVE_STATE = "insert into state values(?, ?) on conflict(name) do update set content = excluded.content"
 
 
@@ -133,13 +129,16 @@ class SqliteGraphStore:
         await self._read(self._vacuum)
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
-        rows = [(incident.id, incident.state.value, incident.opened_at, incident_json(incident)) for incident in incidents]
-        await self._write(lambda database: database.executemany(SAVE_INCIDENT, rows))
+        await self._write(lambda database: sqlite_incidents.save_incidents(database, incidents))
 
     async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
-        asked = {"state": state.value if state else None, "limit": limit}
-        statement = "select content from incident where :state is null or state = :state order by opened_at desc, id limit :limit"
-        return [incident_of(row[0]) for row in await self._read(lambda database: database.execute(statement, asked).fetchall())]
+        return await self._read(lambda database: sqlite_incidents.incidents(database, state, limit))
+
+    async def save_entity_changes(self, changes: Sequence[EntityChange]) -> None:
+        await self._write(lambda database: sqlite_incidents.save_changes(database, changes))
+
+    async def entity_changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[EntityChange]:
+        return await self._read(lambda database: sqlite_incidents.changes(database, since, until, limit))
 
     async def save_state(self, name: str, content: bytes) -> None:
         await self._write(lambda database: database.execute(SAVE_STATE, (name, content)))
@@ -169,6 +168,7 @@ class SqliteGraphStore:
             raise StoreUnavailableError(f"The store {self.path} does not work ({trouble}): check the disk's space and the file.") from trouble
 
     def _compact(self, database: sqlite3.Connection, before: int, most: int) -> int:
+        sqlite_incidents.compact(database, before, most)
         if forgotten := writes.compact(database, before, most):
             self._rows.forget()
         return forgotten

@@ -13,7 +13,7 @@ from graph.attributes import EntityAttributes, RelationDependencies
 from graph.records import Record
 from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
 from schema.identity import EntityRef
-from schema.verdicts import Incident, IncidentState
+from schema.verdicts import EntityChange, Incident, IncidentState
 
 
 class StoreError(Exception):
@@ -102,17 +102,23 @@ class GraphStore(Protocol):
     async def compact(self, before: int, most: int) -> int:
         """Forgets intervals that closed before `before`, earliest first, at most `most` of them, and the changes that began or ended them.
 
-        Returns how many intervals were forgotten. The present, and the past since `before`, stay as they are.
+        Changes to entities of before then go, too, unless an incident has them, at most `most`. Returns how many intervals were forgotten. The present, and the past since `before`, stay as they are.
         """
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
-        """All there is, in batches of one kind: entity intervals, relation intervals, attributes, dependencies, changes, incidents, saved states; by identity, then time."""
+        """All there is, in batches of one kind: entity intervals, relation intervals, attributes, dependencies, changes, entity changes, incidents, saved states; by identity, then time."""
 
     async def load(self, records: Sequence[Record]) -> None:
         """Takes records as they are, in the order of `records`; ones that are there already are not doubled."""
 
     async def save_incidents(self, incidents: Sequence[Incident]) -> None:
-        """Inserts or replaces by id."""
+        """Inserts or replaces by id; the changes before them are saved with them."""
+
+    async def save_entity_changes(self, changes: Sequence[EntityChange]) -> None:
+        """Keeps what was done to entities, known to the store or not; the same again changes nothing."""
+
+    async def entity_changes(self, since: int, until: int | None = None, limit: int | None = None) -> Sequence[EntityChange]:
+        """What was done in (since, until], in ascending order of time, entity as text, kind and detail; the first `limit` of them."""
 
     async def incidents(self, state: IncidentState | None = None, limit: int = 100) -> Sequence[Incident]:
         """Newest opening first, ties by id."""

@@ -7,16 +7,27 @@ from typing import Any
 
 import orjson
 
-from graph.record_json import entity_from, entity_value, incident_from, incident_value, key_from, key_value, relation_from, relation_value
+from graph.record_json import (
+    entity_change_from,
+    entity_change_value,
+    entity_from,
+    entity_value,
+    incident_from,
+    incident_value,
+    key_from,
+    key_value,
+    relation_from,
+    relation_value,
+)
 from graph.store import GraphStore
 from graph.topology import Entity, Relation, RelationKey
 from schema.identity import EntityRef
-from schema.verdicts import Incident
+from schema.verdicts import EntityChange, Incident
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What one window changes: upserts, then what expires at `at`, then incidents. `through`: its end, in event time."""
+    """What one window changes: upserts, then what expires at `at`, then changes to entities and incidents. `through`: its end, in event time."""
 
     through: int
     entities: tuple[Entity, ...] = ()
@@ -24,11 +35,12 @@ class Write:
     gone: tuple[EntityRef | RelationKey, ...] = ()
     at: int = 0
     incidents: tuple[Incident, ...] = ()
+    changes: tuple[EntityChange, ...] = ()
 
     @property
     def size(self) -> int:
         """How many things it tells of; 0 where it changes nothing."""
-        return len(self.entities) + len(self.relations) + len(self.gone) + len(self.incidents)
+        return len(self.entities) + len(self.relations) + len(self.gone) + len(self.incidents) + len(self.changes)
 
 
 async def apply(store: GraphStore, write: Write) -> None:
@@ -40,6 +52,8 @@ async def apply(store: GraphStore, write: Write) -> None:
     if write.gone:
         entities = [what for what in write.gone if isinstance(what, EntityRef)]
         await store.expire(entities, [what for what in write.gone if isinstance(what, RelationKey)], write.at)
+    if write.changes:
+        await store.save_entity_changes(write.changes)
     if write.incidents:
         await store.save_incidents(write.incidents)
 
@@ -53,6 +67,7 @@ def write_json(write: Write) -> bytes:
             "relations": [relation_value(relation) for relation in write.relations],
             "gone": [str(what) if isinstance(what, EntityRef) else key_value(what) for what in write.gone],
             "at": write.at,
+            "changes": [entity_change_value(change) for change in write.changes],
             "incidents": [incident_value(incident) for incident in write.incidents],
         }
     )
@@ -68,4 +83,5 @@ def write_of(content: bytes) -> Write:
         tuple(EntityRef.parse(what) if isinstance(what, str) else key_from(what) for what in row["gone"]),
         row["at"],
         tuple(map(incident_from, row["incidents"])),
+        tuple(map(entity_change_from, row.get("changes", ()))),  # none in a journal of an older Whence
     )

@@ -152,7 +152,7 @@ class NetworkCompiler:
         if known is None:
             known = self._raised[what] = tuple(
                 (place, defect.raised_by[what[1].value])
-                for ref in _touched(self._graph, self._graph.ref(what[0]))
+                for ref in touched_by(self._graph, self._graph.ref(what[0]))
                 for defect in (self._knowledge.kinds[ref.kind].defects.values() if ref.kind in self._knowledge.kinds else ())
                 if what[1].value in defect.raised_by and (place := found.index.get(DefectRef(ref, defect.name))) is not None
             )
@@ -164,7 +164,7 @@ def compile_network(knowledge: CausalKnowledge, graph: LiveGraph, live: LiveStre
     return NetworkCompiler(knowledge, graph).compile(live, changes)
 
 
-def _touched(graph: LiveGraph, ref: EntityRef) -> set[EntityRef]:
+def touched_by(graph: LiveGraph, ref: EntityRef) -> set[EntityRef]:
     """The entities a change to one of them touches: itself, its service, and what is part of either."""
     owners = {ref, graph.service_of(ref) or ref}
     return owners | {relation.key.source for owner in owners for relation in graph.relations(target=owner, kind="part_of")}

@@ -22,6 +22,7 @@ from reasoning.evidence.rules import EvidenceSettings
 from reasoning.evidence.state import EvidenceState
 from reasoning.explanation import explain
 from reasoning.export import NamedNetwork, named_network
+from reasoning.incident_context import changes_before, impacts_of
 from reasoning.incidents import IncidentSettings, IncidentTracker
 from reasoning.intervention import impact, what_if
 from reasoning.network import CausalNetwork
@@ -32,7 +33,21 @@ from reasoning.solution import Posteriors
 from schema.batches import Float64, Int32
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
-from schema.verdicts import CauseSets, ConditionRef, DefectRef, Diagnosis, Explanation, Impact, Incident, Intervention, RuledOut, WhatIf
+from schema.verdicts import (
+    CauseSets,
+    ConditionRef,
+    DefectRef,
+    Diagnosis,
+    Effect,
+    EntityChange,
+    Explanation,
+    Impact,
+    Incident,
+    Intervention,
+    RootCause,
+    RuledOut,
+    WhatIf,
+)
 from schema.windows import Change, TelemetryWindow
 
 SEED = 1  # the same question gets the same answer
@@ -127,12 +142,23 @@ class Reasoner:
     def conclude(self) -> Diagnosis:
         """Renews the diagnosis from the evidence gathered. One that could not be renewed opens and closes no incident."""
         diagnosis = self._renew()
-        self._changed = () if diagnosis.stale else self._tracker.follow(diagnosis)
+        self._changed = () if diagnosis.stale else self._tracker.follow(diagnosis, self)
         return diagnosis
 
     def impact(self, of: DefectRef | ConditionRef) -> Impact:
         """What a defect or condition takes down. Raises UnknownVariableError."""
         return impact(self._network(), of, np.random.default_rng(SEED))
+
+    def impacts(self, cause: DefectRef) -> tuple[Effect, ...]:
+        """What an incident's cause takes down most; empty where that can't be said."""
+        try:
+            return impacts_of(self.impact(cause))
+        except ReasoningError:
+            return ()
+
+    def changes_before(self, at: int, cause: RootCause) -> tuple[EntityChange, ...]:
+        """What was changed in the hour before `at`, of what an incident of this cause is about."""
+        return changes_before(at, cause, self._changes, self._graph)
 
     def what_if(self, interventions: Sequence[Intervention]) -> WhatIf:
         """The estate under interventions. Raises UnknownVariableError."""

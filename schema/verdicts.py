@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from schema.identity import EntityRef
+from schema.windows import ChangeKind
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,8 +108,31 @@ class IncidentState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """A condition and its probability, with (`after`) and without (`before`) the intervention."""
+
+    condition: ConditionRef
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EntityChange:
+    """Something that was done to an entity, or happened to it: a deployment, another configuration, a restart."""
+
+    at: int
+    entity: EntityRef
+    kind: ChangeKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
-    """A root cause followed through time. `id` is stable: opening time and cause."""
+    """A root cause followed through time. `id` is stable: opening time and cause.
+
+    `symptoms`: all that it explained while it was likely. `evidence`: what spoke for and against it when it was last likely and something
+    moved. `impacts`: what it takes down, as of its opening. `changes`: what was done, in the hour before it opened, to what it is about.
+    """
 
     id: str
     cause: DefectRef
@@ -119,15 +143,9 @@ class Incident:
     probability: float
     peak_probability: float
     symptoms: tuple[ConditionRef, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """A condition and its probability, with (`after`) and without (`before`) the intervention."""
-
-    condition: ConditionRef
-    before: float
-    after: float
+    evidence: tuple[Evidence, ...] = ()
+    impacts: tuple[Effect, ...] = ()
+    changes: tuple[EntityChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,33 @@ class Diagnosis:
         )
 
 
+@strawberry.type(description="A condition's probability without (before) and with (after) what was asked.")
+class Effect:
+    entity: strawberry.ID
+    condition: str
+    before: float
+    after: float
+
+    @classmethod
+    def of(cls, effect: verdicts.Effect) -> Effect:
+        """From the verdict."""
+        condition = effect.condition
+        return cls(entity=strawberry.ID(f"{condition.entity}"), condition=condition.condition, before=float(effect.before), after=float(effect.after))
+
+
+@strawberry.type(description="Something that was done to an entity, or happened to it.")
+class Change:
+    at: Instant
+    entity: strawberry.ID
+    kind: str = strawberry.field(description="deploy, config, scale, restart, oom_killed, node_not_ready or warning.")
+    detail: str
+
+    @classmethod
+    def of(cls, change: verdicts.EntityChange) -> Change:
+        """From the verdict."""
+        return cls(at=Instant(change.at), entity=strawberry.ID(f"{change.entity}"), kind=change.kind.value, detail=change.detail)
+
+
 @strawberry.type(description="A root cause followed through time, from onset to recovery.")
 class Incident(Node):
     entity: strawberry.ID
@@ -172,7 +199,10 @@ class Incident(Node):
     closed_at: Instant | None
     probability: float
     peak_probability: float
-    symptoms: list[Condition]
+    symptoms: list[Condition] = strawberry.field(description="All that it explained while it was likely.")
+    evidence: list[Evidence] = strawberry.field(description="What spoke for and against it, when it was last likely and something moved.")
+    impacts: list[Effect] = strawberry.field(description="What it takes down, as of its opening; the most probable first.")
+    changes: list[Change] = strawberry.field(description="What was done, in the hour before it opened, to what it is about.")
 
     @classmethod
     def of(cls, incident: verdicts.Incident) -> Incident:
@@ -188,21 +218,10 @@ class Incident(Node):
             probability=float(incident.probability),
             peak_probability=float(incident.peak_probability),
             symptoms=[Condition.of(condition) for condition in incident.symptoms],
+            evidence=[Evidence.of(evidence) for evidence in incident.evidence],
+            impacts=[Effect.of(effect) for effect in incident.impacts],
+            changes=[Change.of(change) for change in incident.changes],
         )
-
-
-@strawberry.type(description="A condition's probability without (before) and with (after) what was asked.")
-class Effect:
-    entity: strawberry.ID
-    condition: str
-    before: float
-    after: float
-
-    @classmethod
-    def of(cls, effect: verdicts.Effect) -> Effect:
-        """From the verdict."""
-        condition = effect.condition
-        return cls(entity=strawberry.ID(f"{condition.entity}"), condition=condition.condition, before=float(effect.before), after=float(effect.after))
 
 
 @strawberry.type(description="What a defect or condition takes down.")

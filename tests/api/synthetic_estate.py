@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from api.pipeline import Pipeline
@@ -12,7 +13,22 @@ from graph.topology import EntityObservation, RelationKey, RelationObservation, 
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge
 from schema.loader import load_knowledge
-from schema.verdicts import ConditionRef, DefectRef, Diagnosis, Evidence, Finding, Incident, IncidentState, Remedy, RootCause, RuledOut, Symptom
+from schema.verdicts import (
+    ConditionRef,
+    DefectRef,
+    Diagnosis,
+    Effect,
+    EntityChange,
+    Evidence,
+    Finding,
+    Incident,
+    IncidentState,
+    Remedy,
+    RootCause,
+    RuledOut,
+    Symptom,
+)
+from schema.windows import ChangeKind
 
 SECOND = 1_000_000_000
 START = 1_767_600_300 * SECOND  # 2026-01-05T08:05:00Z
@@ -67,6 +83,17 @@ def incident(number: int, state: IncidentState = IncidentState.OPEN) -> Incident
     """Incidents a second apart."""
     closed = at(number + 60) if state is IncidentState.RECOVERED else None
     return Incident(f"i{number}", DefectRef(ORDERS, "slow_query"), state, at(number), at(0.5), closed, 0.8, 0.95, (ConditionRef(CART, "latency_high"),))
+
+
+def incident_in_full() -> Incident:
+    """One that is over, with all that is kept of it."""
+    found = Finding(ConditionRef(ORDERS, "latency_high"), 4.5, at(0.5), 0.25, "s", "mean 0.02 s -> 0.27 s over 240 requests")
+    return replace(
+        incident(7, IncidentState.RECOVERED),
+        evidence=(Evidence(found, 3.25),),
+        impacts=(Effect(ConditionRef(CART, "latency_high"), 0.01, 0.8),),
+        changes=(EntityChange(at(-10), ORDERS, ChangeKind.CONFIG, "work_mem 64MB -> 4MB"),),
+    )
 
 
 async def runtime(store: GraphStore | None = None) -> Runtime:

@@ -25,6 +25,7 @@ from schema.windows import TelemetryWindow
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 REFS = [EntityRef("service", "c", "shop", f"s{number}") for number in range(6)]
+OTHER = "kind: service\nconditions:\n  collecting_high: {summary: Much time goes to garbage., attribute: gc_time_share, detector: near_limit}\n"
 MODEL = AttributeModel(load_knowledge(None))
 
 
@@ -133,9 +134,7 @@ async def test_a_start_tells_what_is_missing_or_was_told_by_another_knowledge_an
     assert {each.entity for each in store.told if isinstance(each, EntityAttributes)} == {REFS[1]}
     assert {each.relation for each in store.told if isinstance(each, RelationDependencies)} == {RelationKey(REFS[0], "calls", REFS[1])}
 
-    (tmp_path / "service.yaml").write_text(
-        "kind: service\nconditions:\n  collecting_high: {summary: Much time goes to garbage., attribute: gc_time_share, detector: near_limit}\n"
-    )
+    (tmp_path / "service.yaml").write_text(OTHER)
     other = AttributeModel(load_knowledge(tmp_path))
     third = Whence(store, end=second.end, model=other)
     third.graph.restore(await store.snapshot())
@@ -143,6 +142,19 @@ async def test_a_start_tells_what_is_missing_or_was_told_by_another_knowledge_an
     await third.writer.close()
     assert [each for each in await store.attributes(REFS) if isinstance(each, EntityAttributes)] == [other.of_entity(ref) for ref in REFS[:4]]
     assert list((await check(store.records())).problems) == []
+
+
+async def test_knowledge_that_changes_under_a_running_whence_is_followed(tmp_path: Path) -> None:
+    store = Store()
+    whence = Whence(store)
+    await whence.window(*REFS[:3])
+    (tmp_path / "service.yaml").write_text(OTHER)
+    other = AttributeModel(load_knowledge(tmp_path))
+    whence.writer.know(other)
+    await whence.window(*REFS[:3])
+    assert [each for each in await store.attributes(REFS) if isinstance(each, EntityAttributes)] == [other.of_entity(ref) for ref in REFS[:3]]
+    assert (await of_all(store))[1] == keys(*REFS[:3])
+    await whence.writer.close()
 
 
 async def test_a_large_estate_has_attributes_where_an_incident_is_open_and_no_longer() -> None:

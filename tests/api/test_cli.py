@@ -28,6 +28,7 @@ from api.client_results import (
     CauseProbability,
     CauseSet,
     CauseSets,
+    Change,
     Condition,
     Diagnosis,
     Drop,
@@ -106,7 +107,21 @@ CAUSE_SETS = CauseSets(
     AT, exact=True, sets=(CauseSet(0.85, (Cause(ITEMS, "slow_query"),)), CauseSet(0.07, (Cause(ITEMS, "slow_query"), Cause(CART, "slow_code"))), CauseSet(0.001, ())),
 )  # fmt: skip
 INCIDENTS = (
-    Incident("2", ITEMS, "slow_query", "OPEN", AT, ONSET, None, 0.87, 0.91, (Condition(CART, "latency_high"),)),
+    Incident(
+        "2",
+        ITEMS,
+        "slow_query",
+        "OPEN",
+        AT,
+        ONSET,
+        None,
+        0.87,
+        0.91,
+        (Condition(CART, "latency_high"),),
+        (SLOW_ITEMS,),
+        (Effect(ITEMS, "latency_high", 0.002, 0.95), Effect(CART, "latency_high", 0.01, 0.87)),
+        (Change(Instant(int(AT) - 130 * SECOND), ITEMS, "config", "work_mem 64MB -> 4MB"),),
+    ),
     Incident("1", CART, "slow_code", "RECOVERED", Instant(int(AT) - 7_000 * SECOND), None, Instant(int(AT) - 3_000 * SECOND), 0.1, 0.8, ()),
 )
 STATUS = Status(
@@ -221,6 +236,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
         ("causes_quiet", ["causes", "--server", "http://fake/quiet"]),
         ("causes_unseen", ["causes", "--server", "http://fake/unseen"]),
         ("incidents", ["incidents"]),
+        ("incidents_why", ["incidents", "--why"]),
         ("impact", ["impact", f"{ITEMS}.slow_query"]),
         ("impact_sampled", ["impact", f"{ITEMS}.latency_high"]),
         ("what_if", ["what-if", "items-db/items.slow_query=false"]),

@@ -89,6 +89,9 @@ INCIDENT = {
     "probability": 0.9,
     "peakProbability": 0.95,
     "symptoms": [CONDITION],
+    "evidence": [],
+    "impacts": [],
+    "changes": [],
 }
 EFFECT = {**CONDITION, "before": 0.1, "after": 0.8}
 STATUS = {

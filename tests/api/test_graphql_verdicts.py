@@ -122,6 +122,27 @@ async def test_incidents_come_newest_first_and_by_state(runtime: Runtime) -> Non
     ]
 
 
+async def test_a_past_incident_tells_why_what_it_took_down_and_what_was_changed_before(runtime: Runtime) -> None:
+    await runtime.store.save_incidents([estate.incident_in_full()])
+    answer = await ask(
+        runtime,
+        """{ incidents { evidence { entity condition weight logLikelihoodRatio observed onset }
+             impacts { entity condition before after } changes { at entity kind detail } } }""",
+    )
+    assert answer["incidents"] == [
+        {
+            "evidence": [
+                {
+                    "entity": ORDERS, "condition": "latency_high", "weight": 3.25, "logLikelihoodRatio": 4.5,
+                    "observed": "mean 0.02 s -> 0.27 s over 240 requests", "onset": "2026-01-05T08:05:00.5Z",
+                }
+            ],
+            "impacts": [{"entity": "service:c1/web/cart", "condition": "latency_high", "before": 0.01, "after": 0.8}],
+            "changes": [{"at": "2026-01-05T08:04:50Z", "entity": ORDERS, "kind": "config", "detail": "work_mem 64MB -> 4MB"}],
+        }
+    ]  # fmt: skip
+
+
 async def test_the_impact_of_a_slow_database_reaches_its_callers(runtime: Runtime) -> None:
     answer = await ask(
         runtime, f'{{ impact(entity: "{ORDERS}", defect: "slow_query") {{ entity defect condition effects {{ entity condition before after }} }} }}'

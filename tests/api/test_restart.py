@@ -14,6 +14,7 @@ from api.pipeline import Pipeline
 from api.runtime import Runtime
 from graph.memory_store import MemoryGraphStore
 from graph.saved_state import pack
+from graph.sqlite_store import SqliteGraphStore
 from graph.store import StoreUnavailableError
 from ingest.otlp.files import read_recording
 from schema.batches import Batch
@@ -122,6 +123,23 @@ async def test_what_opens_is_saved_at_once(knowledge: CausalKnowledge, batches: 
     content = await store.load_state(MEMORY)
     assert content is not None
     assert memory_from(content).belief.at == opened[0].opened_at
+
+
+async def test_an_incident_is_kept_with_its_evidence_and_what_it_takes_down(knowledge: CausalKnowledge, batches: list[Batch], tmp_path: Path) -> None:
+    runtime = Runtime(Pipeline(knowledge), SqliteGraphStore(tmp_path / "whence.db"))
+    await runtime.start()
+    for batch in batches:
+        await runtime.take(batch)
+    held = runtime.pipeline.reasoner.incidents
+    await runtime.stop()
+    again = Runtime(Pipeline(knowledge), SqliteGraphStore(tmp_path / "whence.db"))
+    await again.start()
+    (kept,) = (each for each in await again.incidents(None, 10) if each.cause == held[0].cause)
+    assert held[0].evidence
+    assert (kept.evidence, kept.impacts, kept.symptoms) == (held[0].evidence, held[0].impacts, held[0].symptoms)
+    assert max(each.weight for each in kept.evidence) > 0
+    assert {each.condition.entity.kind for each in kept.impacts} >= {"service"}
+    await again.stop()
 
 
 class Slow(MemoryGraphStore):

@@ -105,7 +105,7 @@ class Server:
             "onset": None,
             "closedAt": None,
         }
-        incident |= {"probability": 0.9, "peakProbability": 0.9, "symptoms": [condition]}
+        incident |= {"probability": 0.9, "peakProbability": 0.9, "symptoms": [condition], "evidence": [], "impacts": [], "changes": []}
         measured = {"seconds": 60.0, "requests": 600, "errors": 0, "requestRate": 10.0, "errorRatio": 0.0, "meanDurationSeconds": 0.02}
         call = {
             "source": ENTRY,
@@ -117,7 +117,7 @@ class Server:
             "lastSeen": iso(now),
             "statistics": measured,
         }
-        step = {**condition, "observed": "60 ms on average", "change": 7.5}
+        step = {**condition, "observed": "60 ms on average", "change": 7.5, "logLikelihoodRatio": 4.0}
         account = {"before": -6.0, "steps": [step, step | {"condition": "errors_high", "change": -1.0}], "others": 2, "rest": 1.7, "after": 2.2}
         why: dict[str, Any] = {"entity": DATABASE, "defect": "slow_query", "account": account, "paths": [], "leader": None, "behind": None}
         effect = condition | {"before": 0.01, "after": 0.95}

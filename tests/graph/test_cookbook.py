@@ -52,6 +52,15 @@ CASES: dict[str, tuple[dict[str, Any], list[list[Any]]]] = {
     "Calls that fail most": ({}, []),
     "Slowest calls": ({}, []),
     "What changed before an incident": ({"incident": "code_regression"}, [[INJECTED + 10_000, INVENTORY, "service.version: 2.0.11 -> 2.1.0"]]),
+    "What was done before an incident": ({"incident": "code_regression"}, [[INVENTORY, "deploy", "service.version 2.0.11 -> 2.1.0"]]),
+    "Why an incident is believed": ({"incident": "code_regression"}, [[INVENTORY, "behaviour_changed"]]),
+    "What an incident takes down": ({"incident": "code_regression"}, [[f"{CENTRAL}checkout", "errors_high"]]),
+    "Kinds of change that incidents follow": ({}, [["deploy", 1, 1]]),
+    "What an attribute depends on": ({"attribute": f"{INVENTORY}.latency"}, [[INVENTORY, "own_time", 0.95]]),
+    "What moves when this moves": ({"id": ORDERS}, [[f"{CENTRAL}checkout"]]),
+    "The way from a symptom to its cause": ({"incident": "code_regression"}, [[[f"{CENTRAL}checkout.error_ratio", f"{INVENTORY}.error_ratio"], ["calls"]]]),
+    "Which attributes show an incident": ({"incident": "code_regression"}, [[INVENTORY, "error_ratio", "1", ["errors_high"]]]),
+    "Blind spots": ({}, [["service", "work_failing"], ["pod", "starved_of_cpu"]]),
     "Incidents by defect": ({}, []),
     "Whom an incident shows at": ({"incident": "code_regression"}, [["endpoint:eu-west/shop/storefront POST /checkout", ["errors_high"]]]),
     "An entity as it was": ({"id": INVENTORY, "at": INJECTED}, [[INVENTORY, "2.0.11"]]),
@@ -109,7 +118,7 @@ def test_a_query_of_the_page_finds_what_it_promises(shop: Driver, name: str) -> 
     parameters, expected = CASES[name]
     rows = answer(shop, name, parameters)
     assert rows
-    assert [row for row in expected if row not in rows] == []
+    assert [row for row in expected if row not in [each[: len(row)] for each in rows]] == []
 
 
 def test_answers_that_depend_on_the_whole_estate(shop: Driver) -> None:
@@ -127,5 +136,8 @@ def test_answers_that_depend_on_the_whole_estate(shop: Driver) -> None:
     assert INVENTORY in {row[1] for row in answer(shop, "Calls that fail most", {})[:4]}
     assert GATEWAY in {row[1] for row in answer(shop, "Slowest calls", {})[:3]}
     assert ["code_regression", "service", 1] in [row[:3] for row in answer(shop, "Incidents by defect", {})]
+    taken_down = answer(shop, "What an incident takes down", {"incident": "code_regression"})
+    assert {f"{CENTRAL}checkout", f"{WEST}storefront"} <= {row[0] for row in taken_down if row[1] == "errors_high" and row[3]}
+    assert answer(shop, "Why an incident is believed", {"incident": "code_regression"})[0][2] > 0.1
     assert {"pod", "container"} == {row[0] for row in answer(shop, "What appeared since", {"since": INJECTED})}
     assert [f"{WEST}cart"] not in answer(shop, "Services without an owner", {})

@@ -14,7 +14,8 @@ from graph.sqlite_store import SqliteGraphStore
 from graph.store import StoreVersionError
 from graph.topology import RelationKey, StructureEvent
 from schema.identity import EntityRef
-from schema.verdicts import IncidentState
+from schema.verdicts import EntityChange, IncidentState
+from schema.windows import ChangeKind
 
 SECOND = 1_000_000_000
 START = 1_770_000_000 * SECOND
@@ -65,11 +66,15 @@ async def test_an_older_store_is_taken_up_whole_once_and_for_all(fixture: Path, 
 
 async def test_a_store_of_an_older_layout_takes_what_is_new_to_this_one(tmp_path: Path) -> None:
     told = EntityAttributes(CART, (Quantity("latency", "s", measured=True, conditions=("latency_high",)),), ())
+    deployed = EntityChange(START, CART, ChangeKind.DEPLOY, "service.version 1.0 -> 1.1")
     for fixture in LAYOUTS:
         store = SqliteGraphStore(restored(fixture, tmp_path / f"{fixture.stem}.db"))
         await store.ensure_schema()
         await store.save_attributes([told])
-        assert list(await store.attributes([CART])) == [told]
+        assert told in await store.attributes([CART])
+        await store.save_entity_changes([deployed])
+        assert list(await store.entity_changes(0)) == [deployed]
+        assert {(each.evidence, each.impacts, each.changes) for each in await store.incidents()} == {((), (), ())}
         await store.close()
 
 

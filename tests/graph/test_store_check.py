@@ -20,7 +20,8 @@ from graph.records import EntityInterval, Record, RelationInterval
 from graph.sqlite_store import SqliteGraphStore
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
+from schema.windows import ChangeKind
 
 REFS = [EntityRef("service", "c", "shop", name) for name in ("a", "b", "ö's")]
 CALLS = RelationKey(REFS[0], "calls", REFS[1])
@@ -39,11 +40,14 @@ async def records() -> list[Record]:
     await store.expire([REFS[1]], [], 8)
     await store.upsert_entities([entity(REFS[1], 9)])
     await store.upsert_relations([Relation(CALLS, ("t",), 0.9, 10, 10, None)])
-    await store.save_incidents([Incident("i", DefectRef(REFS[2], "slow"), IncidentState.OPEN, 3, 2, None, 0.5, 0.75, (ConditionRef(REFS[0], "late"),))])
+    late = ConditionRef(REFS[0], "late")
+    evidence, impacts = (Evidence(Finding(late, 2.5, 2, 0.5, "s", "later than ever"), 1.5),), (Effect(late, 0.125, 0.75),)
+    changes = (EntityChange(2, REFS[2], ChangeKind.DEPLOY, "1 -> 2"),)
+    await store.save_incidents([Incident("i", DefectRef(REFS[2], "slow"), IncidentState.OPEN, 3, 2, None, 0.5, 0.75, (late,), evidence, impacts, changes)])
     await store.save_state("belief", b"\x00\xff")
-    late = Quantity("latency", "s", measured=True, conditions=("latency_high",))
+    latency = Quantity("latency", "s", measured=True, conditions=("latency_high",))
     await store.save_attributes(
-        [EntityAttributes(ref, (late,), ()) for ref in REFS[:2]],
+        [EntityAttributes(ref, (latency,), ()) for ref in REFS[:2]],
         [RelationDependencies(CALLS, (Dependency("latency", "latency", 0.35, ("late -> late",)),), ())],
     )
     return [record async for batch in store.records() for record in batch]
@@ -65,14 +69,14 @@ async def test_a_sound_store_has_no_problems() -> None:
 async def test_any_interval_or_change_that_is_lost_is_seen() -> None:
     found = await records()
     for place, record in enumerate(found):
-        if isinstance(record, EntityInterval | RelationInterval | EntityAttributes | StructureChange):
+        if isinstance(record, EntityInterval | RelationInterval | EntityAttributes | StructureChange | EntityChange):
             assert await problems_of(found[:place] + found[place + 1 :]), record
 
 
 async def test_any_interval_that_is_doubled_or_moved_is_seen() -> None:
     found = await records()
     for place, record in enumerate(found):
-        if isinstance(record, EntityAttributes | RelationDependencies):
+        if isinstance(record, EntityAttributes | RelationDependencies | EntityChange):
             assert await problems_of([*found, record]), record
         if isinstance(record, EntityInterval | RelationInterval):
             assert await problems_of([*found, record]), record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey, StructureEvent
 from graph.walks import difference
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
+from schema.windows import ChangeKind
 from tests.neo4j_server import Neo4jServer, empty
 
 MS = 1_000_000  # stores may keep times to the millisecond
@@ -125,6 +127,46 @@ async def test_incidents_are_replaced_by_id_and_newest_first(store: GraphStore) 
     assert list(await store.incidents(IncidentState.OPEN)) == [incident]
 
 
+DEPLOYED = EntityChange(8 * MS, ORDERS, ChangeKind.DEPLOY, "service.version 1 -> 2")
+RESTARTED = EntityChange(9 * MS, EntityRef("pod", "c", "shop", "never-seen"), ChangeKind.RESTART, "Back-off restarting: it's 'örders'")
+FOUND = Finding(ConditionRef(ORDERS, "latency_high"), 4.5, 9 * MS, 0.25, "s", "mean 0.02 s -> 0.27 s over 240 requests")
+UNFOUND = Finding(ConditionRef(CART, "own_time_high"), -1.5, None, 0.0, "s", "mean 0.01 s as ever")
+WHOLE = Incident(
+    "w", DefectRef(ORDERS, "slow_query"), IncidentState.OPEN, 10 * MS, 9 * MS, None, 0.9, 0.9, (ConditionRef(CART, "latency_high"),),
+    (Evidence(FOUND, 3.25), Evidence(UNFOUND, -0.5)), (Effect(ConditionRef(CART, "latency_high"), 0.01, 0.8),), (DEPLOYED,),
+)  # fmt: skip
+
+
+async def test_an_incident_keeps_its_evidence_what_it_takes_down_and_what_was_changed_before(store: GraphStore) -> None:
+    await fill(store)
+    await store.save_incidents([WHOLE])
+    assert list(await store.incidents()) == [WHOLE]
+    assert list(await store.entity_changes(0)) == [DEPLOYED]
+    over = replace(WHOLE, state=IncidentState.RECOVERED, closed_at=40 * MS, evidence=WHOLE.evidence[:1], impacts=())
+    await store.save_incidents([over])
+    assert list(await store.incidents()) == [over]
+    assert await problems(store) == []
+
+
+async def test_changes_to_entities_are_kept_once_and_come_in_order(store: GraphStore) -> None:
+    await store.save_entity_changes([RESTARTED, DEPLOYED])
+    await store.save_entity_changes([DEPLOYED])
+    assert list(await store.entity_changes(0)) == [DEPLOYED, RESTARTED]
+    assert list(await store.entity_changes(8 * MS)) == [RESTARTED]
+    assert list(await store.entity_changes(0, until=8 * MS)) == [DEPLOYED]
+    assert list(await store.entity_changes(0, limit=1)) == [DEPLOYED]
+
+
+async def test_compaction_forgets_changes_to_entities_unless_an_incident_has_them(store: GraphStore) -> None:
+    await store.save_entity_changes([RESTARTED])
+    await store.save_incidents([WHOLE])
+    await store.compact(9 * MS, 9)
+    assert list(await store.entity_changes(0)) == [DEPLOYED, RESTARTED]
+    await store.compact(20 * MS, 9)
+    assert list(await store.entity_changes(0)) == [DEPLOYED]
+    assert await problems(store) == []
+
+
 async def test_state_is_kept_by_name(store: GraphStore) -> None:
     await store.save_state("belief", b"1")
     await store.save_state("belief", b"2")
@@ -141,6 +183,8 @@ async def test_a_write_that_is_repeated_changes_nothing_more(store: GraphStore) 
         lambda: store.touch([CART], [CALLS], 35 * MS),
         lambda: store.expire([ORDERS], [CALLS], 40 * MS),
         lambda: store.save_incidents([Incident("a", DefectRef(CART, "slow"), IncidentState.OPEN, 10 * MS, None, None, 0.5, 0.5, ())]),
+        lambda: store.save_entity_changes([RESTARTED]),
+        lambda: store.save_incidents([WHOLE]),
         lambda: store.save_state("belief", b"1"),
     ]
     for write in writes:
@@ -240,6 +284,8 @@ async def test_what_is_read_out_of_a_store_can_be_put_into_another(store: GraphS
     await store.expire([ORDERS], [], 30 * MS)
     await store.upsert_entities([entity(ORDERS, 40)])
     await store.save_incidents([Incident("a", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 10 * MS, None, None, 0.5, 0.5, ())])
+    await store.save_incidents([WHOLE])
+    await store.save_entity_changes([RESTARTED])
     await store.save_state("belief", b"\x00\xff")
     await store.save_attributes([attributes(CART, LATENCY, ERRORS), attributes(CHECKOUT, LATENCY)], [RelationDependencies(CALLS, (SLOW_WAITS,), ())])
     written = [record async for batch in store.records() for record in batch]

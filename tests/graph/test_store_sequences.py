@@ -21,7 +21,8 @@ from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureEvent
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
+from schema.windows import ChangeKind
 from tests.neo4j_server import Neo4jServer, empty
 
 MS = 1_000_000  # stores may keep times to the millisecond
@@ -43,11 +44,15 @@ RELATIONS = st.builds(
     lambda key, sources, confidence, first, length, statistics: Relation(key, sources, confidence, first, first + length, statistics),
     KEYS, SOURCES, st.floats(0, 1), TIMES, LENGTHS, STATISTICS,
 )  # fmt: skip
+ENTITY_CHANGES = st.builds(EntityChange, TIMES, st.sampled_from(REFS), st.sampled_from(ChangeKind), st.sampled_from(["", "it's ö"]))
 INCIDENTS = st.builds(
-    lambda name, ref, state, opened, symptoms: Incident(
-        name, DefectRef(ref, "slow"), state, opened, None, None, 0.5, 0.75, tuple(ConditionRef(each, "latency_high") for each in symptoms)
+    lambda name, ref, state, opened, symptoms, changes: Incident(
+        name, DefectRef(ref, "slow"), state, opened, None, None, 0.5, 0.75, tuple(ConditionRef(each, "latency_high") for each in symptoms),
+        tuple(Evidence(Finding(ConditionRef(each, "late"), 2.5, opened, 0.5, "s", "it's late"), -0.5) for each in symptoms),
+        tuple(Effect(ConditionRef(each, "late"), 0.25, 0.5) for each in symptoms), tuple(changes),
     ),
     st.sampled_from("xyz"), st.sampled_from(REFS), st.sampled_from(IncidentState), TIMES, st.lists(st.sampled_from(REFS), max_size=2),
+    st.lists(ENTITY_CHANGES, max_size=2, unique=True),
 )  # fmt: skip
 QUANTITIES = st.lists(st.sampled_from("lmn"), max_size=3, unique=True).map(
     lambda names: tuple(Quantity(name, "s", measured=name != "n", conditions=(f"{name}_high",)) for name in sorted(names))
@@ -97,6 +102,7 @@ WRITES = st.one_of(
     write("expire", several(st.sampled_from(REFS), str, 1, 3), KEY_LISTS, TIMES),
     write("compact", TIMES, st.just(99)),
     write("save_incidents", several(INCIDENTS, lambda incident: incident.id)),
+    write("save_entity_changes", st.lists(ENTITY_CHANGES, min_size=1, max_size=3)),
     write("save_state", st.sampled_from("pq"), st.binary(max_size=4)),
     write("restart"),
 )
@@ -126,6 +132,7 @@ async def everything(store: GraphStore) -> dict[str, Any]:
     found["changes"] = [list(await store.changes(since, until)) for since, until in ((-1, None), (10 * MS, 30 * MS))]
     found["diff"] = [await store.diff(before * MS, after * MS) for before, after in ((5, 20), (30, 10), (0, 45))]
     found["incidents"] = [list(await store.incidents(state, 2)) for state in (None, *IncidentState)]
+    found["entity changes"] = [list(await store.entity_changes(*asked)) for asked in ((-1,), (10 * MS, 30 * MS), (-1, None, 2))]
     found["state"] = [await store.load_state(name) for name in "pq"]
     return found
 
