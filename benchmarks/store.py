@@ -7,19 +7,17 @@ import gc
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import store_neo4j
 from benchmarks.measure import Figures, load_average, peak_rss_mb, progress
-from benchmarks.store_estate import BATCH, SECOND, START, cpu, estate, fill, quantile, walked
-from graph import sqlite_reads as reads
+from benchmarks.store_estate import BATCH, QUESTIONS, SECOND, START, cpu, estate, fill, quantile, walked
 from graph.journal import Journal
 from graph.sqlite_schema import migrate
 from graph.sqlite_store import SqliteGraphStore
-from graph.topology import Entity, Relation
+from graph.topology import Direction, Entity, Relation
 from graph.writing import Write, apply
 from schema.identity import EntityRef
 
@@ -67,7 +65,6 @@ async def _measured(directory: Path, entities: list[Entity], relations: list[Rel
         "heartbeat_100k_first_cpu_seconds": round(first_heartbeat, 3),
         "heartbeat_100k_entities_alone_cpu_seconds": round(heartbeat_entities, 3),
         **walks,
-        **await _identities_alone(directory / "whence.db", entities),
         "restore_sqlite_seconds": round(restore, 3),
         "diff_unchanged_cpu_seconds": round(diff, 4),
         "store_bytes_per_entity": size // len(entities),
@@ -77,37 +74,20 @@ async def _measured(directory: Path, entities: list[Entity], relations: list[Rel
 
 
 async def _walks(store: SqliteGraphStore, entities: list[Entity]) -> Figures:
-    """Three hops in either direction: every entity and every relation among them, as values."""
+    """Who depends on a thing within three hops, what it depends on, and all that is around it: every entity and every relation among them, as values.
 
-    async def whole(ref: EntityRef, at: int | None) -> int:
-        return len((await store.neighbours(ref, depth=3, at=at)).entities)
+    CPU milliseconds of this process, in which the whole question is answered.
+    """
 
-    present, found = await walked(entities, WALKS, partial(whole, at=None))
-    past, _ = await walked(entities, WALKS, partial(whole, at=START))
-    return {
-        "three_hop_sqlite_p50_ms": quantile(present, 0.5),
-        "three_hop_sqlite_p99_ms": quantile(present, 0.99),
-        "three_hop_entities_p50": found[len(found) // 2],
-        "three_hop_entities_p99": found[int(len(found) * 0.99)],
-        "as_of_three_hop_sqlite_p50_ms": quantile(past, 0.5),
-        "as_of_three_hop_sqlite_p99_ms": quantile(past, 0.99),
-    }
+    async def around(ref: EntityRef, at: int | None, direction: Direction) -> int:
+        return len((await store.neighbours(ref, depth=3, at=at, direction=direction)).entities)
 
-
-async def _identities_alone(path: Path, entities: list[Entity]) -> Figures:
-    """The walk of those three hops by itself: which entities are within them, in either direction and along the dependencies."""
     told: Figures = {}
-    with closing(sqlite3.connect(path, isolation_level=None, cached_statements=256)) as database:
-
-        async def ids(ref: EntityRef, direction: reads.Direction) -> int:
-            return len(reads.reached(database, ref, 3, direction, None))
-
-        for name, direction in (("", reads.Direction.EITHER), ("_dependencies", reads.Direction.ONWARD), ("_dependents", reads.Direction.BACK)):
-            taken, found = await walked(entities, WALKS, partial(ids, direction=direction))
-            told[f"three_hop{name}_identities_sqlite_p50_ms"] = quantile(taken, 0.5)
-            told[f"three_hop{name}_identities_sqlite_p99_ms"] = quantile(taken, 0.99)
-            told[f"three_hop{name}_identities_p50"] = found[len(found) // 2]
-            told[f"three_hop{name}_identities_p99"] = found[int(len(found) * 0.99)]
+    for name, direction in QUESTIONS.items():
+        for when, at in (("", None), ("as_of_", START)):
+            taken, found = await walked(entities, WALKS, partial(around, at=at, direction=direction), time.process_time)
+            told[f"{when}{name}_sqlite_p50_ms"], told[f"{when}{name}_sqlite_p99_ms"] = quantile(taken, 0.5), quantile(taken, 0.99)
+        told[f"{name}_entities_p50"], told[f"{name}_entities_p99"] = found[len(found) // 2], found[int(len(found) * 0.99)]
     return told
 
 

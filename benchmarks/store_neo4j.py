@@ -10,19 +10,21 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
 
 from benchmarks.measure import Figures, progress
-from benchmarks.store_estate import BATCH, SECOND, START, clock, cpu, fill, quantile, walked
-from graph import neo4j_reads as reads
+from benchmarks.store_estate import BATCH, QUESTIONS, SECOND, START, clock, cpu, fill, quantile, walked
 from graph import neo4j_statements as cypher
 from graph.neo4j_address import Neo4jAddress, parse_neo4j
+from graph.neo4j_reads import FOREVER
 from graph.neo4j_rows import entity_row, relation_row, relation_type
 from graph.neo4j_store import Neo4jGraphStore
-from graph.topology import Entity, Relation
+from graph.neo4j_walk import walk
+from graph.topology import Direction, Entity, Relation
 from schema.identity import EntityRef
 
 LAUNCHER = Path(__file__).parent.parent / "infra" / "neo4j" / "local.py"
@@ -31,7 +33,7 @@ KEYS = (
     "neo4j_load_vs_raw", "heartbeat_100k_neo4j_client_cpu_seconds", "three_hop_neo4j_p50_ms", "three_hop_neo4j_p99_ms",
     "as_of_three_hop_neo4j_p50_ms", "restore_neo4j_seconds",
 )  # fmt: skip
-WALKS = 200
+WALKS, WARM_UP = 200, 20
 Statement = tuple[str, dict[str, Any]]
 
 
@@ -84,48 +86,31 @@ async def _measured(address: Neo4jAddress, entities: list[Entity], relations: li
 
 
 async def _walks(store: Neo4jGraphStore, address: Neo4jAddress, entities: list[Entity]) -> Figures:
-    """Three hops in either direction as values; and the driver alone, with the same statements in one transaction and no values."""
+    """The questions of store_estate, by the clock; and the first of them by the driver alone, with the same statement and no values."""
 
-    async def now(ref: EntityRef) -> int:
-        return len((await store.neighbours(ref, depth=3)).entities)
+    async def around(ref: EntityRef, at: int | None, direction: Direction) -> int:
+        return len((await store.neighbours(ref, depth=3, at=at, direction=direction)).entities)
 
-    async def then(ref: EntityRef) -> int:
-        return len((await store.neighbours(ref, depth=3, at=START)).entities)
-
-    async with AsyncGraphDatabase.driver(address.uri, auth=(address.user, address.password)) as driver:
+    told: Figures = {}
+    for name, direction in QUESTIONS.items():
+        for when, at in (("", None), ("as_of_", START)):
+            ask = partial(around, at=at, direction=direction)
+            await walked(entities, WARM_UP, ask)  # plans and pages
+            taken, _ = await walked(entities, WALKS, ask)
+            told[f"{when}{name}_neo4j_p50_ms"], told[f"{when}{name}_neo4j_p99_ms"] = quantile(taken, 0.5), quantile(taken, 0.99)
+    async with AsyncGraphDatabase.driver(address.uri, auth=(address.user, address.password), notifications_min_severity="OFF") as driver:
 
         async def raw(ref: EntityRef) -> int:
             return await _in_transaction(driver, address, lambda transaction: _raw_walk(transaction, ref))
 
-        async def identities(ref: EntityRef) -> int:
-            return await _in_transaction(driver, address, lambda transaction: _raw_identities(transaction, ref))
-
-        for walk in (now, raw, then, identities):  # plans and pages
-            await walked(entities, 10, walk)
-        present, _ = await walked(entities, WALKS, now)
+        await walked(entities, WARM_UP, raw)
         alone, _ = await walked(entities, WALKS, raw)
-        past, _ = await walked(entities, WALKS, then)
-        walk_alone, _ = await walked(entities, WALKS, identities)
-    return {
-        "three_hop_neo4j_p50_ms": quantile(present, 0.5),
-        "three_hop_neo4j_p99_ms": quantile(present, 0.99),
-        "three_hop_neo4j_vs_raw": round(sum(present) / sum(alone), 2),
-        "three_hop_identities_neo4j_p50_ms": quantile(walk_alone, 0.5),
-        "three_hop_identities_neo4j_p99_ms": quantile(walk_alone, 0.99),
-        "as_of_three_hop_neo4j_p50_ms": quantile(past, 0.5),
-        "as_of_three_hop_neo4j_p99_ms": quantile(past, 0.99),
-    }
-
-
-async def _raw_identities(transaction: AsyncManagedTransaction, ref: EntityRef) -> int:
-    return len(await reads.reached(transaction, str(ref), 3, None))
+    return {**told, "three_hop_raw_neo4j_p50_ms": quantile(alone, 0.5), "three_hop_raw_neo4j_p99_ms": quantile(alone, 0.99)}
 
 
 async def _raw_walk(transaction: AsyncManagedTransaction, ref: EntityRef) -> int:
-    ids = await reads.reached(transaction, str(ref), 3, None)
-    for statement in (cypher.ENTITIES_AMONG, cypher.RELATIONS_AMONG):
-        await (await transaction.run(statement, ids=ids)).single(strict=True)
-    return len(ids)
+    found = await (await transaction.run(walk(3, Direction.DEPENDENTS), id=str(ref), most=FOREVER)).single(strict=True)
+    return len(found["entities"])
 
 
 async def _in_transaction(driver: AsyncDriver, address: Neo4jAddress, work: Callable[[AsyncManagedTransaction], Awaitable[int]]) -> int:
@@ -150,7 +135,10 @@ async def _raw_load(address: Neo4jAddress, statements: Sequence[Statement]) -> f
     store = Neo4jGraphStore(address)
     await store.ensure_schema()
     await store.close()
-    async with AsyncGraphDatabase.driver(address.uri, auth=(address.user, address.password)) as driver, driver.session(database=address.database) as session:
+    async with (
+        AsyncGraphDatabase.driver(address.uri, auth=(address.user, address.password), notifications_min_severity="OFF") as driver,
+        driver.session(database=address.database) as session,
+    ):
 
         async def load() -> None:
             for statement, parameters in statements:

@@ -12,7 +12,7 @@ from graph.attributes import EntityAttributes, RelationDependencies, held_togeth
 from graph.merging import attributes_json, change_detail, entity_change_order, merged_sources, supersedes
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.store import StoreError
-from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
+from graph.topology import Difference, Direction, Entity, Relation, RelationKey, Snapshot, StructureChange, StructureEvent
 from graph.walks import difference, shortest_paths, snapshot_of, within
 from schema.identity import EntityRef
 from schema.verdicts import EntityChange, Incident, IncidentState
@@ -123,8 +123,10 @@ class MemoryGraphStore:
         ]
         return found[:limit]
 
-    async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return within(await self.snapshot(at), ref, depth, at)
+    async def neighbours(
+        self, ref: EntityRef, depth: int = 1, at: int | None = None, *, direction: Direction = Direction.EITHER, most: int | None = None
+    ) -> Snapshot:
+        return within(await self.snapshot(at), ref, depth, at, direction, most)
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         return shortest_paths([relation.key for relation in (await self.snapshot()).relations], source, target, limit, longest)

@@ -8,9 +8,10 @@ from typing import Any
 
 from graph import neo4j_statements as cypher
 from graph.neo4j_rows import change_of, entity_interval_of, entity_of, milliseconds, relation_interval_of, relation_of
+from graph.neo4j_walk import walk, walk_then
 from graph.neo4j_writes import Transaction, listed, rows_of
 from graph.records import EntityInterval, RelationInterval
-from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
+from graph.topology import Difference, Direction, Entity, RelationKey, Snapshot, StructureChange
 from graph.walks import difference, instant_of
 from schema.identity import EntityRef
 
@@ -21,7 +22,7 @@ HIGHEST = "\U0010ffff"  # no identity comes after it
 
 async def get(transaction: Transaction, ref: EntityRef, at: int | None) -> Entity | None:
     """GraphStore.get."""
-    rows = await listed(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=[str(ref)], **_then(at))
+    rows = await listed(transaction, _at(cypher.GET, cypher.GET_THEN, at), id=str(ref), **_then(at))
     return entity_of(rows[0]) if rows else None
 
 
@@ -31,11 +32,14 @@ async def find(transaction: Transaction, kind: str | None, text: str, limit: int
     return [entity_of(row) for row in sorted(await listed(transaction, cypher.FIND, **sought))]
 
 
-async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
+async def neighbours(transaction: Transaction, ref: EntityRef, depth: int, at: int | None, direction: Direction, most: int | None) -> Snapshot:
     """GraphStore.neighbours."""
-    ids = await reached(transaction, str(ref), depth, at)
-    entities = await listed(transaction, _at(cypher.ENTITIES_AMONG, cypher.ENTITIES_AMONG_THEN, at), ids=ids, **_then(at))
-    relations = await listed(transaction, _at(cypher.RELATIONS_AMONG, cypher.RELATIONS_AMONG_THEN, at), ids=ids, **_then(at))
+    asked = {"id": str(ref), "most": FOREVER if most is None else max(1, most), **_then(at)}
+    if at is None:
+        found = (await rows_of(transaction, walk(depth, direction), **asked))[0]
+        return _snapshot(found["entities"], found["relations"], at)
+    entities = (await rows_of(transaction, walk_then(depth, direction), **asked))[0]["entities"]
+    relations = await listed(transaction, cypher.RELATIONS_AMONG_THEN, ids=[row[0] for row in entities], **_then(at))
     return _snapshot(entities, relations, at)
 
 
@@ -88,19 +92,6 @@ async def relation_intervals(transaction: Transaction, ids: Sequence[str]) -> li
     rows = await listed(transaction, cypher.RELATION_INTERVALS, ids=ids)
     rows.sort(key=lambda row: (row[0], row[1], row[2], row[11], math.inf if row[12] is None else row[12]))
     return [relation_interval_of(row) for row in rows]
-
-
-async def reached(transaction: Transaction, ref: str, depth: int, at: int | None) -> list[str]:
-    """The entities within `depth` relations in either direction; one statement a step, of the frontier alone."""
-    seen, frontier = set[str](), {ref}
-    for remaining in range(depth, -1, -1):
-        if at is not None or not seen:  # the relations of the present have their ends
-            frontier = set(await listed(transaction, _at(cypher.THERE, cypher.THERE_THEN, at), ids=list(frontier), **_then(at)))
-        seen |= frontier
-        if not remaining or not frontier:
-            break
-        frontier = set(await listed(transaction, _at(cypher.STEP, cypher.STEP_THEN, at), ids=list(frontier), **_then(at))) - seen
-    return list(seen)
 
 
 def _snapshot(entity_rows: Sequence[Sequence[Any]], relation_rows: Sequence[Sequence[Any]], at: int | None) -> Snapshot:

@@ -5,6 +5,8 @@ A write takes `$rows`, or `$ids` and `$at`, of one batch. Relationships are type
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # What a merge keeps of two sightings: all sources, the earliest first_seen, the latest last_seen.
 _MERGE = """
 SET {0}.sources = CASE WHEN {0}.sources = {1}.sources THEN {0}.sources
@@ -294,62 +296,64 @@ def _listed(*parts: str) -> str:
     return f"CALL () {{ {' UNION ALL '.join(parts)} }} RETURN collect(row) AS rows"
 
 
-# Columns, in the order of neo4j_rows.entity_of and relation_of.
-_ENTITY = "[" + ", ".join(f"{{0}}.{name}" for name in ("id", "attributes", "sources", "first_seen", "last_seen", "opened", "closed", "told")) + "] AS row"
-_PROPERTIES = ("sources", "confidence", "first_seen", "last_seen", "requests", "errors", "duration_seconds", "window_seconds", "opened", "closed")
-_RELATION = "[a.id, r.kind, b.id, " + ", ".join(f"r.{name}" for name in _PROPERTIES) + "] AS row"
-_PAST_RELATION = "[" + ", ".join(f"past.{name}" for name in ("source", "kind", "target", *_PROPERTIES)) + "] AS row"
-_HELD = "past.opened <= $at AND past.closed > $at"
+# Columns, in the order of neo4j_rows.entity_of and relation_of; of intervals a few more.
+_ENTITY = ("id", "attributes", "sources", "first_seen", "last_seen")
+_ENTITY_INTERVAL = (*_ENTITY, "opened", "closed", "told")
+_RELATION = ("sources", "confidence", "first_seen", "last_seen", "requests", "errors", "duration_seconds", "window_seconds")
+_RELATION_INTERVAL = (*_RELATION, "opened", "closed")
+HELD = "past.opened <= $at AND past.closed > $at"
 _PAGE = "{0} > $after AND {0} <= $last"
 
 
-def _entities(where: str) -> str:
-    return f"MATCH (e:Entity) WHERE {where.format('e.id')} RETURN {_ENTITY.format('e')}"
+def entity_columns(of: str, columns: Sequence[str] = _ENTITY) -> str:
+    """The list that neo4j_rows.entity_of reads."""
+    return f"[{', '.join(f'{of}.{name}' for name in columns)}]"
 
 
-def _past_entities(where: str) -> str:
-    return f"MATCH (past:EntityVersion) WHERE {where.format('past.id')} RETURN {_ENTITY.format('past')}"
+def relation_columns(columns: Sequence[str] = _RELATION) -> str:
+    """The list that neo4j_rows.relation_of reads, of `(a)-[r]->(b)`."""
+    return f"[a.id, r.kind, b.id, {', '.join(f'r.{name}' for name in columns)}]"
 
 
-def _relations(where: str) -> str:
+def past_relation_columns(columns: Sequence[str] = _RELATION) -> str:
+    """The same of `(past:RelationVersion)`."""
+    return entity_columns("past", ("source", "kind", "target", *columns))
+
+
+def _entities(where: str, columns: Sequence[str] = _ENTITY) -> str:
+    return f"MATCH (e:Entity) WHERE {where.format('e.id')} RETURN {entity_columns('e', columns)} AS row"
+
+
+def _past_entities(where: str, columns: Sequence[str] = _ENTITY) -> str:
+    return f"MATCH (past:EntityVersion) WHERE {where.format('past.id')} RETURN {entity_columns('past', columns)} AS row"
+
+
+def _relations(where: str, columns: Sequence[str] = _RELATION) -> str:
     # From their sources: few relations leave a thing, and many may come to a hub.
-    return f"MATCH (a:Entity)-[r]->(b:Entity) USING INDEX a:Entity(id) WHERE {where.format('a.id', 'b.id')} RETURN {_RELATION}"
+    return f"MATCH (a:Entity)-[r]->(b:Entity) USING INDEX a:Entity(id) WHERE {where.format('a.id')} RETURN {relation_columns(columns)} AS row"
 
 
-def _past_relations(where: str) -> str:
-    return f"MATCH (past:RelationVersion) WHERE {where.format('past.source', 'past.target')} RETURN {_PAST_RELATION}"
+def _past_relations(where: str, columns: Sequence[str] = _RELATION) -> str:
+    return f"MATCH (past:RelationVersion) WHERE {where.format('past.source')} RETURN {past_relation_columns(columns)} AS row"
 
 
 FIND = _listed(
     f"""MATCH (e:Entity) WHERE e.id > $after AND e.id STARTS WITH $start AND toLower(e.id) CONTAINS $text
-        WITH e ORDER BY e.id LIMIT $limit RETURN {_ENTITY.format("e")}"""
+        WITH e ORDER BY e.id LIMIT $limit RETURN {entity_columns("e")} AS row"""
 )
+GET = _listed(_entities("{0} = $id"))
+GET_THEN = _listed(_entities("{0} = $id AND e.opened <= $at"), _past_entities(f"{{0}} = $id AND {HELD}"))
 
 # A snapshot is read in pages of identities, `$after` exclusive to `$last` inclusive.
 PAGE_END = "MATCH (e:Entity) WHERE e.id > $after WITH e.id AS id ORDER BY id LIMIT $limit RETURN max(id) AS last, count(*) AS number"
 ENTITIES = _listed(_entities(_PAGE))
-ENTITIES_THEN = _listed(_entities(f"{_PAGE} AND e.opened <= $at"), _past_entities(f"{_PAGE} AND {_HELD}"))
+ENTITIES_THEN = _listed(_entities(f"{_PAGE} AND e.opened <= $at"), _past_entities(f"{_PAGE} AND {HELD}"))
 RELATIONS = _listed(_relations(_PAGE))
-RELATIONS_THEN = _listed(_relations(f"{_PAGE} AND r.opened <= $at"), _past_relations(f"{_PAGE} AND {_HELD}"))
-
-ENTITIES_AMONG = _listed(_entities("{0} IN $ids"))
-ENTITIES_AMONG_THEN = _listed(_entities("{0} IN $ids AND e.opened <= $at"), _past_entities(f"{{0}} IN $ids AND {_HELD}"))
-RELATIONS_AMONG = _listed(_relations("{0} IN $ids AND {1} IN $ids"))
-RELATIONS_AMONG_THEN = _listed(_relations("{0} IN $ids AND {1} IN $ids AND r.opened <= $at"), _past_relations(f"{{0}} IN $ids AND {{1}} IN $ids AND {_HELD}"))
+RELATIONS_THEN = _listed(_relations(f"{_PAGE} AND r.opened <= $at"), _past_relations(f"{_PAGE} AND {HELD}"))
+RELATIONS_AMONG_THEN = _listed(
+    _relations("{0} IN $ids AND b.id IN $ids AND r.opened <= $at"), _past_relations(f"{{0}} IN $ids AND past.target IN $ids AND {HELD}")
+)
 RELATIONS_ONWARD = _listed("MATCH (a:Entity)-[r]->(b:Entity) WHERE a.id IN $ids RETURN [a.id, r.kind, b.id] AS row")
-
-# One step of a walk, and which of those it came to were there.
-STEP = _listed("MATCH (e:Entity)--(other:Entity) WHERE e.id IN $ids RETURN DISTINCT other.id AS row")
-STEP_THEN = _listed(
-    "MATCH (e:Entity)-[r]-(other:Entity) WHERE e.id IN $ids AND r.opened <= $at RETURN DISTINCT other.id AS row",
-    f"MATCH (past:RelationVersion) WHERE past.source IN $ids AND {_HELD} RETURN DISTINCT past.target AS row",
-    f"MATCH (past:RelationVersion) WHERE past.target IN $ids AND {_HELD} RETURN DISTINCT past.source AS row",
-)
-THERE = _listed("MATCH (e:Entity) WHERE e.id IN $ids RETURN e.id AS row")
-THERE_THEN = _listed(
-    "MATCH (e:Entity) WHERE e.id IN $ids AND e.opened <= $at RETURN e.id AS row",
-    f"MATCH (past:EntityVersion) WHERE past.id IN $ids AND {_HELD} RETURN past.id AS row",
-)
 
 # Every identity that has an interval, or a relation that had one, page by page.
 PAGE = """
@@ -362,8 +366,8 @@ CALL () {
 }
 RETURN id ORDER BY id LIMIT $limit
 """
-ENTITY_INTERVALS = _listed(_entities("{0} IN $ids"), _past_entities("{0} IN $ids"))
-RELATION_INTERVALS = _listed(_relations("{0} IN $ids"), _past_relations("{0} IN $ids"))
+ENTITY_INTERVALS = _listed(_entities("{0} IN $ids", _ENTITY_INTERVAL), _past_entities("{0} IN $ids", _ENTITY_INTERVAL))
+RELATION_INTERVALS = _listed(_relations("{0} IN $ids", _RELATION_INTERVAL), _past_relations("{0} IN $ids", _RELATION_INTERVAL))
 STATES = "MATCH (s:SavedState) RETURN s.name AS name ORDER BY name"
 
 

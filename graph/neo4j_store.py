@@ -21,7 +21,7 @@ from graph.neo4j_rows import Row
 from graph.neo4j_writes import Transaction, rows_of
 from graph.records import Record, SavedState
 from graph.store import StoreAwayError, StoreUnavailableError
-from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
+from graph.topology import Difference, Direction, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
 from schema.verdicts import EntityChange, Incident, IncidentState
@@ -93,8 +93,10 @@ class Neo4jGraphStore:
     async def find(self, kind: str | None = None, text: str = "", limit: int = 100, after: EntityRef | None = None) -> Sequence[Entity]:
         return await self._read("find", lambda transaction: reads.find(transaction, kind, text, limit, after))
 
-    async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return await self._read("neighbours", lambda transaction: reads.neighbours(transaction, ref, depth, at))
+    async def neighbours(
+        self, ref: EntityRef, depth: int = 1, at: int | None = None, *, direction: Direction = Direction.EITHER, most: int | None = None
+    ) -> Snapshot:
+        return await self._read("neighbours", lambda transaction: reads.neighbours(transaction, ref, depth, at, direction, most))
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         keys = await self._read("paths", lambda transaction: reads.onward(transaction, source, longest))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from typing import Any
 
 from graph import sqlite_attributes, sqlite_incidents
 from graph.collector import collector_paused
 from graph.records import EntityInterval, Record, RelationInterval, SavedState
 from graph.sqlite_rows import change_of, entity_of, numbers_json, relation_of, snapshot_of_rows
-from graph.topology import Difference, Entity, RelationKey, Snapshot, StructureChange
+from graph.topology import Difference, Direction, Entity, RelationKey, Snapshot, StructureChange
 from graph.walks import difference
 from schema.identity import EntityRef
 
@@ -23,14 +22,6 @@ CHANGE = """select at, event, entity.ref, source.ref, structure_change.kind, tar
             from structure_change join name entity on entity.id = structure_change.entity
             left join name source on source.id = structure_change.source left join name target on target.id = structure_change.target"""
 CHANGE_ORDER = "order by at, event, entity.ref, source.ref, structure_change.kind, target.ref, detail"
-
-
-class Direction(Enum):
-    """Which relations of an entity a walk takes."""
-
-    EITHER = "either"
-    ONWARD = "onward"
-    BACK = "back"
 
 
 def get(database: sqlite3.Connection, ref: EntityRef, at: int | None) -> Entity | None:
@@ -60,16 +51,17 @@ def snapshot(database: sqlite3.Connection, at: int | None) -> Snapshot:
         return snapshot_of_rows(entities, database.execute(f"select {RELATION} from relation_interval where {_holds(at)}", {"at": at}), at)
 
 
-def neighbours(database: sqlite3.Connection, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
+def neighbours(database: sqlite3.Connection, ref: EntityRef, depth: int, at: int | None, direction: Direction, most: int | None) -> Snapshot:
     """GraphStore.neighbours."""
-    ids = numbers_json(reached(database, ref, depth, Direction.EITHER, at))
+    ids = numbers_json(reached(database, ref, depth, direction, at, most))
     relations = database.execute(_of_ends(RELATION, "source", at, f"and +target in {ASKED}"), {"ids": ids, "at": at})
-    return snapshot_of_rows(_entities_among(database, ids, at), relations, at)
+    with collector_paused():
+        return snapshot_of_rows(_entities_among(database, ids, at), relations, at)
 
 
 def onward(database: sqlite3.Connection, source: EntityRef, longest: int) -> list[RelationKey]:
     """The relations that directed paths of up to `longest` steps from `source` can take."""
-    ids = numbers_json(reached(database, source, longest - 1, Direction.ONWARD, None))
+    ids = numbers_json(reached(database, source, longest - 1, Direction.DEPENDENCIES, None))
     rows = database.execute(_of_ends("source, kind, target", "source", None), {"ids": ids}).fetchall()
     names = _names(database, {number for row in rows for number in (row[0], row[2])})
     return [RelationKey(names[source], kind, names[target]) for source, kind, target in rows]
@@ -144,10 +136,10 @@ def _touching(database: sqlite3.Connection, ids: set[int], at: int) -> set[Any]:
     return set(database.execute(touching, {"ids": numbers_json(ids), "at": at}))
 
 
-def reached(database: sqlite3.Connection, ref: EntityRef, depth: int, direction: Direction, at: int | None) -> set[int]:
-    """The numbers of the entities within `depth` steps; one query a step, of the frontier alone."""
+def reached(database: sqlite3.Connection, ref: EntityRef, depth: int, direction: Direction, at: int | None, most: int | None = None) -> set[int]:
+    """The numbers of the nearest `most` entities within `depth` steps; one query a step, of the frontier alone."""
     onward, back = _of_ends("target", "source", at), _of_ends("source", "target", at)
-    step = onward if direction is Direction.ONWARD else back if direction is Direction.BACK else f"{onward} union {back}"
+    step = {Direction.DEPENDENCIES: onward, Direction.DEPENDENTS: back}.get(direction, f"{onward} union {back}")
     number = database.execute("select id from name where ref = ?", (str(ref),)).fetchone()
     there = " union all ".join(
         f"select id from entity_interval indexed by {index} where {held} and id in {ASKED}" for index, held in _spans("entity_now", "entity_past", at)
@@ -158,6 +150,9 @@ def reached(database: sqlite3.Connection, ref: EntityRef, depth: int, direction:
         frontier = {row[0] for row in database.execute(step, {"ids": numbers_json(frontier), "at": at})} - seen
         if at is not None and frontier:  # relations of the present have their ends; those of the past may have come before them
             frontier = {row[0] for row in database.execute(there, {"ids": numbers_json(frontier), "at": at})}
+        if most is not None and len(seen) + len(frontier) > most:
+            first = f"select id from name where id in {ASKED} order by ref limit :room"
+            frontier = {row[0] for row in database.execute(first, {"ids": numbers_json(frontier), "room": max(0, most - len(seen))})}
         if not frontier:
             break
         seen = seen | frontier

@@ -22,13 +22,14 @@ from graph.sqlite_load import load
 from graph.sqlite_schema import MIGRATIONS, checked_layout, layout_of, migrate
 from graph.sqlite_touch import Rows, touch
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
-from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
+from graph.topology import Difference, Direction, Entity, Relation, RelationKey, Snapshot, StructureChange
 from graph.walks import shortest_paths
 from schema.identity import EntityRef
 from schema.verdicts import EntityChange, Incident, IncidentState
 
 Result = TypeVar("Result")
 
+CACHE_KILOBYTES = 65_536  # a walk through a large estate reads pages from all over the file
 SAVE_STATE = "insert into state values(?, ?) on conflict(name) do update set content = excluded.content"
 
 
@@ -72,8 +73,10 @@ class SqliteGraphStore:
     async def find(self, kind: str | None = None, text: str = "", limit: int = 100, after: EntityRef | None = None) -> Sequence[Entity]:
         return await self._read(lambda database: reads.find(database, kind, text, limit, after))
 
-    async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        return await self._read(lambda database: reads.neighbours(database, ref, depth, at))
+    async def neighbours(
+        self, ref: EntityRef, depth: int = 1, at: int | None = None, *, direction: Direction = Direction.EITHER, most: int | None = None
+    ) -> Snapshot:
+        return await self._read(lambda database: reads.neighbours(database, ref, depth, at, direction, most))
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         keys = await self._read(lambda database: reads.onward(database, source, longest))
@@ -196,6 +199,7 @@ class SqliteGraphStore:
             self._database.execute("pragma journal_mode = wal")
             self._database.execute("pragma synchronous = full")
             self._database.execute("pragma temp_store = memory")
+            self._database.execute(f"pragma cache_size = -{CACHE_KILOBYTES}")
             self._database.create_function("lower_case", 1, str.lower, deterministic=True)
             migrate(self._database)
         except (OSError, sqlite3.Error) as trouble:

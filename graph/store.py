@@ -11,7 +11,7 @@ from typing import Protocol
 
 from graph.attributes import EntityAttributes, RelationDependencies
 from graph.records import Record
-from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot, StructureChange
+from graph.topology import Difference, Direction, Entity, Relation, RelationKey, Snapshot, StructureChange
 from schema.identity import EntityRef
 from schema.verdicts import EntityChange, Incident, IncidentState
 
@@ -73,8 +73,10 @@ class GraphStore(Protocol):
     async def find(self, kind: str | None = None, text: str = "", limit: int = 100, after: EntityRef | None = None) -> Sequence[Entity]:
         """Present entities whose identity holds `text` (case-insensitive), in ascending identity, after `after`."""
 
-    async def neighbours(self, ref: EntityRef, depth: int = 1, at: int | None = None) -> Snapshot:
-        """Everything within `depth` relations of `ref`, in either direction, and the relations among it; empty if it isn't there."""
+    async def neighbours(
+        self, ref: EntityRef, depth: int = 1, at: int | None = None, *, direction: Direction = Direction.EITHER, most: int | None = None
+    ) -> Snapshot:
+        """What is within `depth` relations of `ref`, the nearest `most` (ties in ascending identity), and the relations among it; empty if it isn't there."""
 
     async def paths(self, source: EntityRef, target: EntityRef, limit: int = 10, longest: int = 8) -> Sequence[Sequence[RelationKey]]:
         """Directed simple paths, shortest first, ties in ascending order of their relations."""

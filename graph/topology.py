@@ -98,6 +98,14 @@ class TopologyDelta:
     relations: tuple[RelationObservation, ...]
 
 
+class Direction(StrEnum):
+    """Which relations a walk takes. The source of a relation depends on its target."""
+
+    EITHER = "either"
+    DEPENDENCIES = "dependencies"
+    DEPENDENTS = "dependents"
+
+
 class StructureEvent(StrEnum):
     """What happened to the structure."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graph.topology import Difference, Entity, Relation, RelationKey, Snapshot
+from graph.topology import Difference, Direction, Entity, Relation, RelationKey, Snapshot
 from schema.identity import EntityRef
 
 
@@ -20,16 +20,19 @@ def instant_of(entities: Iterable[Entity], at: int | None) -> int:
     return max((entity.last_seen for entity in entities), default=0) if at is None else at
 
 
-def within(snapshot: Snapshot, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
-    """The part of a snapshot within `depth` relations of `ref`, in either direction, and the relations among it."""
+def within(snapshot: Snapshot, ref: EntityRef, depth: int, at: int | None, direction: Direction, most: int | None) -> Snapshot:
+    """The part of a snapshot within `depth` relations of `ref`, the nearest `most` of it (ties in ascending identity), and the relations among it."""
     touching: dict[EntityRef, list[EntityRef]] = {}
     for relation in snapshot.relations:
-        touching.setdefault(relation.key.source, []).append(relation.key.target)
-        touching.setdefault(relation.key.target, []).append(relation.key.source)
+        if direction is not Direction.DEPENDENTS:
+            touching.setdefault(relation.key.source, []).append(relation.key.target)
+        if direction is not Direction.DEPENDENCIES:
+            touching.setdefault(relation.key.target, []).append(relation.key.source)
     seen = {ref} & {entity.ref for entity in snapshot.entities}
     frontier = set(seen)
     for _ in range(depth):
-        frontier = {end for place in frontier for end in touching.get(place, [])} - seen
+        further = {end for place in frontier for end in touching.get(place, [])} - seen
+        frontier = set(sorted(further, key=str)[: None if most is None else max(0, most - len(seen))])
         seen |= frontier
     return snapshot_of([entity for entity in snapshot.entities if entity.ref in seen], snapshot.relations, at)
 

@@ -14,6 +14,7 @@ from api.graphql.errors import Code, UserError
 from api.graphql.limits import DEEPEST_TOPOLOGY, TOPOLOGY_ENTITIES, TOPOLOGY_RELATIONS
 from api.graphql.scalars import Instant
 from api.graphql.types_estate import Entity, EntityConnection, EntityEdge, EntityFilter, PageInfo, Topology, entities_of, relations_of
+from graph.live import LiveGraph
 from graph.store import StoreError
 from graph.topology import Entity as EstateEntity
 from graph.topology import Relation as EstateRelation
@@ -84,25 +85,29 @@ async def _stored_entity(context: Context, ref: EntityRef, at: int) -> EstateEnt
 
 
 async def _around(context: Context, ref: EntityRef, depth: int, at: int | None) -> tuple[Snapshot, bool]:
-    """One step further at a time, so that a hub is not read to its last neighbour's neighbour before it is cut."""
-    around = await _neighbourhood(context, ref, 1, at)
+    around = _around_now(context.runtime.pipeline.graph, ref, depth) if at is None else await _around_then(context, ref, depth, at)
     if not around.entities:
         raise not_found(ref, at)
-    for further in range(2, depth + 1):
-        if len(around.entities) > TOPOLOGY_ENTITIES:
-            break
-        wider = await _neighbourhood(context, ref, further, at)
-        if len(wider.entities) == len(around.entities):
-            break
-        around = wider
     return truncate(around, ref, TOPOLOGY_ENTITIES, TOPOLOGY_RELATIONS)
 
 
-async def _neighbourhood(context: Context, ref: EntityRef, depth: int, at: int | None) -> Snapshot:
-    if at is None:
-        return context.runtime.pipeline.graph.neighbourhood(ref, depth)
+def _around_now(graph: LiveGraph, ref: EntityRef, depth: int) -> Snapshot:
+    """One step further at a time, so that a hub is not read to its last neighbour's neighbour before it is cut."""
+    around = graph.neighbourhood(ref, 1)
+    for further in range(2, depth + 1):
+        if len(around.entities) > TOPOLOGY_ENTITIES:
+            break
+        wider = graph.neighbourhood(ref, further)
+        if len(wider.entities) == len(around.entities):
+            break
+        around = wider
+    return around
+
+
+async def _around_then(context: Context, ref: EntityRef, depth: int, at: int) -> Snapshot:
+    """One more than is shown, so that what is cut is known to be."""
     try:
-        return await context.runtime.store.neighbours(ref, depth, at)
+        return await context.runtime.store.neighbours(ref, depth, at, most=TOPOLOGY_ENTITIES + 1)
     except StoreError as trouble:
         raise UserError(Code.STORE_UNAVAILABLE, f"The past can't be read: {trouble}") from None
 

@@ -15,7 +15,7 @@ from graph.memory_store import MemoryGraphStore
 from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
-from graph.topology import Entity, Relation, RelationKey, StructureEvent
+from graph.topology import Direction, Entity, Relation, RelationKey, StructureEvent
 from graph.walks import difference
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
@@ -28,6 +28,7 @@ CART, CHECKOUT, ORDERS = (
     EntityRef("service", "c", "shop", "checkout"),
     EntityRef("database", "c", "shop", "orders"),
 )
+SHOP = EntityRef("service", "c", "shop", "shop")
 CALLS = RelationKey(CHECKOUT, "calls", CART)
 QUERIES = RelationKey(CART, "queries", ORDERS)
 
@@ -108,6 +109,34 @@ async def test_neighbours_and_paths(store: GraphStore) -> None:
     assert len((await store.neighbours(CHECKOUT, depth=2)).entities) == 3
     assert [list(path) for path in await store.paths(CHECKOUT, ORDERS)] == [[CALLS, QUERIES]]
     assert (await store.neighbours(EntityRef("service", "c", "shop", "nobody"))).entities == ()
+
+
+async def test_neighbours_along_the_dependencies_or_against_them_are_those_a_walk_that_never_turns_meets(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_entities([entity(SHOP, 20)])
+    await store.upsert_relations([relation(RelationKey(SHOP, "calls", CART), 20), relation(RelationKey(CHECKOUT, "queries", ORDERS), 20)])
+
+    async def around(ref: EntityRef, direction: Direction, depth: int = 3) -> set[EntityRef]:
+        return {each.ref for each in (await store.neighbours(ref, depth, direction=direction)).entities}
+
+    assert await around(ORDERS, Direction.DEPENDENTS) == {ORDERS, CART, CHECKOUT, SHOP}
+    assert await around(ORDERS, Direction.DEPENDENTS, 1) == {ORDERS, CART, CHECKOUT}
+    assert await around(SHOP, Direction.DEPENDENCIES) == {SHOP, CART, ORDERS}
+    assert await around(SHOP, Direction.EITHER) == {SHOP, CART, ORDERS, CHECKOUT}
+    # All relations among them, also those that no step took.
+    assert {each.key for each in (await store.neighbours(ORDERS, direction=Direction.DEPENDENTS)).relations} == {
+        CALLS, QUERIES, RelationKey(CHECKOUT, "queries", ORDERS)
+    }  # fmt: skip
+
+
+async def test_the_nearest_neighbours_stay_when_there_are_more_than_were_asked_for(store: GraphStore) -> None:
+    await fill(store)
+    await store.upsert_entities([entity(SHOP, 20)])
+    await store.upsert_relations([relation(RelationKey(SHOP, "calls", CART), 20)])
+    for at in (None, 25 * MS):
+        assert [[each.ref for each in (await store.neighbours(ORDERS, 3, at, most=most)).entities] for most in (1, 2, 3, 4)] == [
+            [ORDERS], [ORDERS, CART], [ORDERS, CART, CHECKOUT], [ORDERS, CART, CHECKOUT, SHOP]
+        ]  # fmt: skip
 
 
 async def test_finding_pages_in_ascending_identity(store: GraphStore) -> None:

@@ -19,7 +19,7 @@ from graph.memory_store import MemoryGraphStore
 from graph.neo4j_store import Neo4jGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
-from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureEvent
+from graph.topology import Direction, Entity, Relation, RelationKey, RelationStatistics, StructureEvent
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
 from schema.windows import ChangeKind
@@ -37,6 +37,10 @@ SOURCES = st.sampled_from([("a",), ("b",), ("a", "b")])
 ENTITIES = st.builds(
     lambda ref, version, sources, first, length: Entity(ref, {"service.version": version} if version else {}, sources, first, first + length),
     st.sampled_from(REFS), st.sampled_from(["", "1", "2"]), SOURCES, TIMES, LENGTHS,
+)  # fmt: skip
+AROUND: tuple[tuple[int, Direction, int | None], ...] = (
+    (0, Direction.EITHER, None), (1, Direction.EITHER, None), (5, Direction.EITHER, None),
+    (2, Direction.EITHER, 3), (2, Direction.DEPENDENCIES, None), (5, Direction.DEPENDENTS, 3),
 )  # fmt: skip
 KEYS = st.builds(RelationKey, st.sampled_from(REFS), st.sampled_from(["calls", "queries"]), st.sampled_from(REFS))
 STATISTICS = st.none() | st.builds(RelationStatistics, st.just(60.0), st.integers(0, 9), st.integers(0, 9), st.floats(0, 9))
@@ -122,8 +126,8 @@ async def everything(store: GraphStore) -> dict[str, Any]:
     for ref in REFS:
         for at in (None, 10 * MS, 25 * MS + 1):
             found[f"get {ref} {at}"] = await store.get(ref, at)
-            for depth in (0, 1, 2, 5):
-                found[f"neighbours {ref} {depth} {at}"] = await store.neighbours(ref, depth, at)
+            for depth, direction, most in AROUND:
+                found[f"neighbours {ref} {depth} {at} {direction} {most}"] = await store.neighbours(ref, depth, at, direction=direction, most=most)
     found["attributes"] = [list(await store.attributes(refs)) for refs in (REFS, REFS[:2], [])]
     found["paths"] = [list(await store.paths(REFS[0], target, limit, longest)) for target in REFS for limit, longest in ((3, 2), (10, 8))]
     found["find"] = [
