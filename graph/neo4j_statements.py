@@ -121,27 +121,6 @@ WITH row, r WHERE r IS NULL
 RETURN row.source AS source, row.target AS target
 """
 
-# Heartbeats return how many were there.
-TOUCH_ENTITIES = """
-UNWIND $ids AS id
-MATCH (e:Entity {id: id})
-SET e.cluster = e.cluster
-SET e.last_seen = CASE WHEN e.last_seen < $at THEN $at ELSE e.last_seen END
-RETURN count(*) AS written
-"""
-
-# A row is a source and the list of its targets.
-TOUCH_RELATIONS = """
-UNWIND $rows AS row
-MATCH (a:Entity {id: row[0]})
-UNWIND row[1] AS target
-MATCH (b:Entity {id: target})
-MATCH (a)-[r:{type}]->(b)
-SET r.kind = r.kind
-SET r.last_seen = CASE WHEN r.last_seen < $at THEN $at ELSE r.last_seen END
-RETURN count(*) AS written
-"""
-
 _EXPIRE_RELATION = """
 CALL (a, r, b) {
   MATCH (a)-[:HAS]->(own:Attribute)-[d:DEPENDS_ON]-(:Attribute {entity: b.id}) WHERE d.over = r.kind AND (d.of = 'source') = (startNode(d) = own)

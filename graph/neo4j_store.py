@@ -18,6 +18,7 @@ from graph import neo4j_writes as writes
 from graph.attributes import EntityAttributes, RelationDependencies
 from graph.neo4j_address import Neo4jAddress
 from graph.neo4j_rows import Row
+from graph.neo4j_touch import touch
 from graph.neo4j_writes import Transaction, rows_of
 from graph.records import Record, SavedState
 from graph.store import StoreAwayError, StoreUnavailableError
@@ -82,7 +83,7 @@ class Neo4jGraphStore:
         await self._write("upsert_relations", lambda transaction: writes.upsert_relations(transaction, relations))
 
     async def touch(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
-        return await self._write("touch", lambda transaction: writes.touch(transaction, entities, relations, at))
+        return await self._write("touch", lambda transaction: touch(transaction, entities, relations, at))
 
     async def expire(self, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
         await self._write("expire", lambda transaction: writes.expire(transaction, entities, relations, at))

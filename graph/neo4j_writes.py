@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -87,24 +86,6 @@ async def upsert_relations(transaction: Transaction, relations: Sequence[Relatio
         raise StoreError(await _missing_end(transaction, relations))
 
 
-async def touch(transaction: Transaction, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> Sequence[EntityRef | RelationKey]:
-    """GraphStore.touch."""
-    missing = set[str]()
-    for ids in batches(sorted(map(str, entities))):
-        if await _written(transaction, cypher.TOUCH_ENTITIES, ids=ids, at=milliseconds(at)) < len(ids):
-            missing.update(row["id"] for row in await rows_of(transaction, cypher.MISSING_ENTITIES, ids=ids))
-    lost = set[tuple[str, str, str]]()
-    for kind, of_kind in by_kind(relations, lambda key: key.kind):
-        # Each source once: the driver packs a third of the texts.
-        for batch in batches(sorted((str(key.source), str(key.target)) for key in of_kind)):
-            rows = [(source, [target for _, target in pairs]) for source, pairs in groupby(batch, itemgetter(0))]
-            if await _written(transaction, cypher.TOUCH_RELATIONS, kind, rows=rows, at=milliseconds(at)) < len(batch):
-                asked = [{"source": source, "target": target} for source, target in batch]
-                found = await rows_of(transaction, cypher.of_type(cypher.MISSING_RELATIONS, relation_type(kind)), rows=asked)
-                lost.update((row["source"], kind, row["target"]) for row in found)
-    return [ref for ref in entities if str(ref) in missing] + [key for key in relations if (str(key.source), key.kind, str(key.target)) in lost]
-
-
 async def expire(transaction: Transaction, entities: Sequence[EntityRef], relations: Sequence[RelationKey], at: int) -> None:
     """GraphStore.expire."""
     for kind, of_kind in by_kind(list(set(relations)), lambda key: key.kind):
@@ -160,6 +141,7 @@ async def _missing_end(transaction: Transaction, relations: Sequence[Relation]) 
 
 
 def batches(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """BATCH at a time."""
     """BATCH of them at a time."""
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 

@@ -254,6 +254,18 @@ async def test_what_expired_is_under_no_label_of_the_present_and_its_incidents_s
 
 
 @pytest.mark.slow
+async def test_a_heartbeat_reaches_each_thing_whatever_characters_its_name_holds(store: Neo4jGraphStore) -> None:
+    refs = [EntityRef("service", "c", "shop", name) for name in ("a\x1eb", "a\x1fb", "a\ue000b", "a", "b", "a,b\nc")]
+    keys = [RelationKey(source, "calls", target) for source in refs for target in refs]
+    await store.upsert_entities([Entity(ref, {}, ("t",), MS, MS) for ref in refs])
+    await store.upsert_relations([Relation(key, ("t",), 0.9, MS, MS, None) for key in keys])
+    nobody = EntityRef("service", "c", "shop", "\x1e")
+    assert list(await store.touch([*refs, nobody], [*keys, RelationKey(nobody, "calls", nobody)], 5 * MS)) == [nobody, RelationKey(nobody, "calls", nobody)]
+    left = await store.snapshot()
+    assert {each.last_seen for each in (*left.entities, *left.relations)} == {5 * MS}
+
+
+@pytest.mark.slow
 async def test_transactions_say_who_runs_them(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
     async def seen_from_outside(transaction: AsyncManagedTransaction) -> list[object]:
         await (await transaction.run("RETURN 1")).consume()  # now it has begun
