@@ -15,7 +15,8 @@ from benchmarks.cyclic_networks import cyclic_root_error_max
 from benchmarks.estates import SERVICE, STYLES, SyntheticEstate, alarm_ratio, incident, read, sample_world, synthetic_estate
 from benchmarks.measure import Figures, cpu_seconds, load_average, peak_rss_mb, progress
 from benchmarks.peers import peer_figures
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
+from reasoning.core_solver import BeliefSettings
 from reasoning.counterfactual import counterfactual
 from reasoning.elimination import marginals, plan_elimination
 from reasoning.monte_carlo import blast_radius, usually

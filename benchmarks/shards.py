@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.estates import SERVICE, STYLES, Style, SyntheticEstate, alarm_ratio, incident, synthetic_estate
 from benchmarks.measure import Figures
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
+from reasoning.core_solver import BeliefSettings
 from reasoning.sharding.runner import ShardRunner
 from schema.batches import Float64
 

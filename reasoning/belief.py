@@ -7,7 +7,7 @@ A state that went through any number of changes equals one made anew from the la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,29 +18,17 @@ from reasoning.cluster_edits import add_links, carry_over, change_strengths, new
 from reasoning.cluster_messages import Messages, WorkList, clipped, no_messages, scratch, work_list
 from reasoning.cluster_propagation import predict, settle, sweep
 from reasoning.clusters import Clusters, causes_first, cluster_network, with_room
-from reasoning.cores import SILENT, STAMPS, UNCUT, find_cores, local_network, split_core, variables_of
+from reasoning.core_solver import BeliefSettings, CoreSolver
+from reasoning.cores import SILENT
 from reasoning.errors import InvalidNetworkError
-from reasoning.families import Families, Family
-from reasoning.feedback_ties import feedback_influence, joined_by_feedback, tied_to
-from reasoning.network import CausalNetwork, FeedbackLinks, network_of
-from reasoning.regions import MOST_UNCUT, Partition, PlanCache, Region, connected, feedback_within, plan_region
-from reasoning.solution import Posteriors, check_evidence, fill_forward, probabilities
+from reasoning.families import Family, united
+from reasoning.local_networks import variables_of
+from reasoning.network import CausalNetwork, network_of
+from reasoning.regions import Partition, PlanCache, Region, plan_region
+from reasoning.solution import Posteriors, check_evidence, fill_forward
 from schema.batches import Float64, Int32, Int64
 
 SPARE = 64  # pairs to make room for at a time, at least
-
-
-@dataclass(frozen=True, slots=True)
-class BeliefSettings:
-    """`tolerance`: how much messages may still move, in logs, when propagation rests. Pairs that move no belief by `influence` are cut.
-
-    `coarser`: how much `influence` grows where a core stays too wide. `most_uncut`: variables that are solved whole if they can be.
-    """
-
-    tolerance: float = 1e-3
-    influence: float = 1e-4
-    coarser: float = 3.0
-    most_uncut: int = MOST_UNCUT
 
 
 class Propagation(Protocol):
@@ -78,7 +66,7 @@ class BeliefState:
         self._propagation = propagation
         self._network: CausalNetwork | None = None  # as long as nothing but `follow` changed its links
         self._pending: Int32 = np.zeros(0, np.int32)
-        self._unsolved, self._unsettled = self._pending, self._pending
+        self._unsettled = self._pending
         check_evidence(log_evidence, len(network))
         if memory is not None and is_of(memory, network, log_evidence):
             self._recall(memory, network, log_evidence)
@@ -90,15 +78,15 @@ class BeliefState:
         """A copy to go on from, in another process too."""
         families = tuple(
             (family.members, tuple(LocalNetwork(*(getattr(region, part) for part in LocalNetwork._fields)) for region in family.regions), family.exact)
-            for family in self._families
+            for family in self._cores.families
         )
         clusters, messages = Clusters(*copied(self._clusters)), Messages(*copied(self._messages))
         return BeliefMemory(
             clusters,
             messages,
             self._evidence.copy(),
-            self._answer.copy(),
-            np.union1d(self._unsolved, self._pending).astype(np.int32),
+            self._cores.answer.copy(),
+            united(self._cores.unsolved, self._pending),
             self._unsettled,
             families,
         )
@@ -106,18 +94,18 @@ class BeliefState:
     @property
     def probability(self) -> Float64:
         """P(holds) of every variable as of the last `settle`: Float64[n], a view that later changes write to."""
-        return self._answer
+        return self._cores.answer
 
     @property
     def unsettled(self) -> Int32:
         """Variables whose cluster gave up before it came to rest, and was not visited since: Int32[u], ascending."""
-        return np.sort(variables_of(self._clusters, self._unsettled)[0]).astype(np.int32)
+        return variables_of(self._clusters, self._unsettled)[0].astype(np.int32)
 
     @property
     def nbytes(self) -> int:
         """How much memory its arrays take, without what cores were last solved with."""
-        own = (self._answer, self._evidence, self._families.of, self._stamp, self._inside, self._kept, self._position)
-        return sum(array.nbytes for array in (*self._clusters, *self._messages, *self._work, *own))
+        arrays = (*self._clusters, *self._messages, *self._work, self._evidence, self._position)
+        return self._cores.nbytes + sum(array.nbytes for array in arrays)
 
     def observe(self, variables: Int64, log_evidence: Float64) -> None:
         """New evidence on some variables."""
@@ -147,7 +135,7 @@ class BeliefState:
         """
         order = np.lexsort((cause, effect))
         cause, effect, strength = cause[order], effect[order], strength[order]
-        closing = make_way(self._clusters, self._position, cause, effect, self._inside)
+        closing = make_way(self._clusters, self._position, cause, effect, self._cores.inside)
         if closing >= 0:
             raise InvalidNetworkError(f"Variable {effect[closing]} is a cause of variable {cause[closing]}: a link back would close a cycle.")
         self._network = None
@@ -192,39 +180,28 @@ class BeliefState:
             touched, gave_up = self._work.touched[:count], self._work.touched[:tired]
         if self._unsettled.size or gave_up.size:
             self._unsettled = np.union1d(np.setdiff1d(self._unsettled, touched), gave_up)
-        self._unsolved = np.union1d(self._unsolved, touched).astype(np.int32)
         self._pending = self._pending[:0]
-        self._solve()
+        self._cores.unsolved = united(self._cores.unsolved, touched)
+        self._cores.solve()
 
     def posteriors(self) -> Posteriors:
         """The beliefs as of the last `settle`."""
-        regions = tuple(region for family in self._families for region in family.regions)
+        regions = tuple(region for family in self._cores.families for region in family.regions)
         used = int(self._clusters.used[0])
         speaks = np.abs(self._messages.log_lambda[:used]).max(axis=1, initial=0.0) > SILENT
-        one, other = (self._families.of[ends[:used][speaks]] for ends in (self._clusters.source, self._clusters.effect))
-        exact = bool(((one == other) & (one >= 0)).all()) and all(family.exact for family in self._families)
-        probability = self._answer.copy()
+        one, other = (self._cores.families.of[ends[:used][speaks]] for ends in (self._clusters.source, self._clusters.effect))
+        exact = bool(((one == other) & (one >= 0)).all()) and all(family.exact for family in self._cores.families)
+        probability = self._cores.answer.copy()
         with np.errstate(divide="ignore"):
             log_odds = np.log(probability) - np.log1p(-probability)
         return Posteriors(probability, exact, Partition(regions, log_odds, exact))
 
     def regions_with(self, cause: Int32, effect: Int32) -> tuple[Region, ...]:
         """The regions as they would be with none of these links cut, where that is not too wide."""
-        one, other = self._clusters.cluster[cause], self._clusters.cluster[effect]
-        members = [family.members for family in self._families]
-        first = [np.full_like(each, each[0]) for each in members]
-        leader = connected(self._clusters.first_in.size, np.concatenate((one, *first)), np.concatenate((other, *members)))
-        tied = np.unique(leader[one])
-        regions = [region for family in self._families if leader[family.members[0]] not in tied for region in family.regions]
-        for each in tied.tolist():
-            core = np.flatnonzero(leader == each).astype(np.int32)
-            region = self._planned(core, UNCUT)[0]
-            apart = [region for family in self._families if leader[family.members[0]] == each for region in family.regions]
-            regions.extend(apart if region is None else [region])
-        return tuple(regions)
+        return self._cores.regions_with(cause, effect)
 
     def _touch(self, clusters: Int32) -> None:
-        self._pending = np.union1d(self._pending, clusters)
+        self._pending = united(self._pending, clusters)
 
     def _restart(self, network: CausalNetwork, log_evidence: Float64) -> None:
         self._take(network, log_evidence, cluster_network(network, SPARE))
@@ -239,28 +216,27 @@ class BeliefState:
             sweep(self._clusters, self._messages, self._work, self._room, order[::-1].copy())
             sweep(self._clusters, self._messages, self._work, self._room, order)
             self._pending = np.flatnonzero(self._messages.moved > self._settings.tolerance).astype(np.int32)
-        self._unsolved = np.arange(self._clusters.first_in.size, dtype=np.int32)
+        self._cores.unsolved = np.arange(self._clusters.first_in.size, dtype=np.int32)
 
     def _recall(self, memory: BeliefMemory, network: CausalNetwork, log_evidence: Float64) -> None:
-        self._take(network, log_evidence, Clusters(*copied(memory.clusters)))
-        self._messages = Messages(*copied(memory.messages))
-        self._answer[:] = memory.answer
-        self._unsolved, self._unsettled = memory.unsolved, memory.unsettled
+        self._take(network, log_evidence, Clusters(*copied(memory.clusters)), Messages(*copied(memory.messages)))
+        self._cores.answer[:] = memory.answer
+        self._cores.unsolved, self._unsettled = memory.unsolved.copy(), memory.unsettled.copy()
         for members, networks, exact in memory.families:
             regions = [plan_region(*local, self._plans) for local in networks]
-            self._families.add(Family(members, tuple(region for region in regions if region is not None), exact))
+            self._cores.families.add(Family(members, tuple(region for region in regions if region is not None), exact))
         if self._propagation is not None:
             self._propagation.build(network, None)
 
     def _rebuild(self, network: CausalNetwork, log_evidence: Float64, carried: Int32) -> None:
-        clusters, messages, answer, feedback = self._clusters, self._messages, self._answer, self._feedback
-        families, waiting, unsettled = tuple(self._families), np.union1d(self._pending, self._unsolved), self._unsettled
+        clusters, messages, answer, feedback = self._clusters, self._messages, self._cores.answer, self._feedback
+        families, waiting, unsettled = tuple(self._cores.families), united(self._pending, self._cores.unsolved), self._unsettled
         self._take(network, log_evidence, cluster_network(network, SPARE))
         if self._propagation is not None:
             self._propagation.build(network, carried)
         fresh = carry_over(clusters, messages, carried, self._clusters, self._messages)
         stays = np.flatnonzero(carried >= 0)
-        self._answer[stays] = answer[carried[stays]]
+        self._cores.answer[stays] = answer[carried[stays]]
         now, cluster_now = new_numbers(carried, fresh, clusters, self._clusters)
         self._keep_families(families, now, cluster_now)
         if not network.feedback.same_as(now[feedback.cause], now[feedback.effect], feedback.strength):
@@ -277,26 +253,20 @@ class BeliefState:
             members = cluster_now[family.members]
             if in_order and (members >= 0).all():
                 regions = tuple(replace(region, variables=now[region.variables].astype(np.int64)) for region in family.regions)
-                self._families.add(Family(members, regions, family.exact))
+                self._cores.families.add(Family(members, regions, family.exact))
             else:
-                self._unsolved = np.union1d(self._unsolved, members[members >= 0]).astype(np.int32)
+                self._cores.unsolved = united(self._cores.unsolved, members[members >= 0])
 
-    def _take(self, network: CausalNetwork, log_evidence: Float64, clusters: Clusters) -> None:
-        count = clusters.first_in.size
+    def _take(self, network: CausalNetwork, log_evidence: Float64, clusters: Clusters, messages: Messages | None = None) -> None:
         self._network = network
-        self._take_feedback(network.feedback)
+        self._feedback = network.feedback
         self._evidence = log_evidence.copy()
         self._clusters = clusters
-        self._messages = no_messages(clusters, log_evidence)
-        self._work: WorkList = work_list(count)
-        self._answer = np.zeros(clusters.leak.size)
-        self._pending = self._unsolved = self._unsettled = np.zeros(0, np.int32)
-        self._families = Families(count)
-        self._now = 0
-        self._stamp = np.full(count, -1, np.int32)
+        self._messages = messages or no_messages(clusters, log_evidence)
+        self._work: WorkList = work_list(clusters.first_in.size)
+        self._pending = self._unsettled = np.zeros(0, np.int32)
         self._position = positions(network.order)
-        self._inside = np.full(clusters.leak.size, -1, np.int32)
-        self._kept = np.zeros((clusters.next_group.size, 4))
+        self._cores = CoreSolver(clusters, self._messages, self._evidence, network.feedback, self._settings, self._plans)
 
     def _make_room(self, pairs: int) -> None:
         self._clusters = with_room(self._clusters, pairs)
@@ -305,7 +275,7 @@ class BeliefState:
         for old, new in ((messages.log_phi, more.log_phi), (messages.log_lambda, more.log_lambda), (messages.heard, more.heard), (messages.told, more.told)):
             new[: len(old)] = old
         self._messages = messages._replace(log_phi=more.log_phi, log_lambda=more.log_lambda, heard=more.heard, told=more.told)
-        self._kept = np.zeros((clusters.next_group.size, 4))
+        self._cores.take_arrays(clusters, self._messages)
 
     def _change_to(self, last: CausalNetwork, network: CausalNetwork, log_evidence: Float64) -> None:
         links = np.flatnonzero(last.strength != network.strength)
@@ -318,77 +288,5 @@ class BeliefState:
         if not network.feedback.same_as(self._feedback.cause, self._feedback.effect, self._feedback.strength):
             for back in (self._feedback, network.feedback):
                 self._touch(self._clusters.cluster[np.concatenate((back.cause, back.effect))])
-            self._take_feedback(network.feedback)
-
-    def _take_feedback(self, feedback: FeedbackLinks) -> None:
-        self._feedback = feedback
-        self._feedback_matters = np.zeros(len(feedback))
-
-    def _solve(self) -> None:
-        """Solves the families of `_unsolved` again. A family is looked at whole: what leaves it needs an answer too."""
-        back, settings, cluster = self._feedback, self._settings, self._clusters.cluster
-        if len(back):
-            self._feedback_matters = feedback_influence(self._clusters, self._messages, back.cause, back.effect, back.strength)
-        ties = self._ties(settings.influence)
-        seeds = self._families.disband(self._unsolved)
-        while True:
-            self._unsolved = seeds
-            self._now += STAMPS
-            members, start, threshold = find_cores(
-                self._clusters, self._messages, seeds, settings.influence, settings.most_uncut, self._stamp, self._now, self._answer
-            )
-            if not len(ties):
-                break
-            near, met = tied_to(np.union1d(seeds, members), ties, cluster)
-            met = self._families.disband(met)
-            if met.size == seeds.size:
-                ties = near
-                break
-            seeds = met
-        cores, threshold = joined_by_feedback(_pieces(members, start), threshold, ties, settings.influence, cluster)
-        for core, cut_below in zip(cores, threshold.tolist(), strict=True):
-            if (self._families.of[core] >= 0).any():
-                self._unsolved = np.union1d(self._unsolved, self._families.disband(core))
-            regions, exact = self._solve_core(core, cut_below)
-            self._families.add(Family(core, tuple(regions), exact))
-        self._unsolved = self._unsolved[:0]
-
-    def _planned(self, core: Int32, threshold: float) -> tuple[Region | None, Int64, bool]:
-        """A core's region, None where it is too wide; its variables, and whether nothing that speaks was cut."""
-        variables, leak, evidence, cause, effect, strength, uncut = local_network(
-            self._clusters, self._messages, self._evidence, core, threshold, self._inside, self._kept
-        )
-        parent_ptr = np.concatenate(([0], np.cumsum(np.bincount(effect, minlength=variables.size)))).astype(np.int64)
-        every = feedback = feedback_within(self._feedback, variables)
-        region = plan_region(variables, leak, parent_ptr, cause, strength, evidence, feedback, self._plans)
-        if region is None and len(every):
-            feedback = feedback_within(self._ties(max(threshold, self._settings.influence)), variables)
-            region = plan_region(variables, leak, parent_ptr, cause, strength, evidence, feedback, self._plans) if len(feedback) < len(every) else None
-        return region, variables, uncut and len(feedback) == len(every)
-
-    def _ties(self, threshold: float, core: Int32 | None = None) -> FeedbackLinks:
-        """The feedback links that can move a belief by as much, those within a core or all."""
-        ties = self._feedback.only(self._feedback_matters >= threshold)
-        if core is None or not len(ties):
-            return ties
-        return ties.only(np.isin(self._clusters.cluster[ties.cause], core) & np.isin(self._clusters.cluster[ties.effect], core))
-
-    def _solve_core(self, core: Int32, threshold: float) -> tuple[list[Region], bool]:
-        """The regions that a core was solved in, and whether nothing was cut."""
-        region, variables, uncut = self._planned(core, threshold)
-        if region is not None:
-            self._answer[variables] = probabilities(region.log_odds())
-            return [region], uncut and region.complete
-        coarser = self._settings.influence if threshold == UNCUT else threshold * self._settings.coarser
-        if coarser > 1.0:
-            self._answer[variables] = self._messages.belief[variables]
-            return [], False
-        self._now += STAMPS
-        members, start = split_core(self._clusters, self._messages, core, coarser, self._stamp, self._now, self._answer)
-        pieces, _ = joined_by_feedback(_pieces(members, start), np.full(start.size - 1, coarser), self._ties(coarser, core), coarser, self._clusters.cluster)
-        return [region for piece in pieces for region in self._solve_core(piece, coarser)[0]], False
-
-
-def _pieces(members: Int32, start: Int64) -> list[Int32]:
-    """Each from its start to the next."""
-    return [members[first:last] for first, last in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)]
+            self._feedback = network.feedback
+            self._cores.take_feedback(network.feedback)

@@ -94,7 +94,7 @@ def no_messages(clusters: Clusters, log_evidence: Float64) -> Messages:
 
 def clipped(log_evidence: Float64) -> Float64:
     """Evidence as propagation takes it."""
-    return np.clip(log_evidence, -STRONGEST, STRONGEST)
+    return np.minimum(np.maximum(log_evidence, -STRONGEST), STRONGEST)
 
 
 def work_list(clusters: int) -> WorkList:

@@ -11,8 +11,8 @@ Tables over k variables are flat: bit i of a cell's index is the value of the i-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,13 @@ BLOCK = 5  # of a cluster's lowest variables: within, a table is looked up by of
 DIRECT_PARENTS = 2  # families up to this size are one table, larger ones a star around an auxiliary
 
 
-@dataclass(frozen=True, slots=True)
-class EliminationPlan:
+class EliminationPlan(NamedTuple):
     """How to eliminate the n variables and their auxiliaries, bucket by bucket.
 
     eliminated: Int64[b], the variable of each bucket; size: Int64[b], the variables in its cluster, and these in turn, itself first: `member`;
     cluster_at and message_at: Int64[b], where its tables start. input_ptr: Int64[b + 1] into the tables multiplied in a bucket: input_at their start,
     input_from the bucket they are a message of, or -1, step_ptr into `step`: how the index into the table moves when the
-    cell's index grows by one and its lowest set bit becomes t. parent_of: Int64[b], the bucket that takes the message, or -1.
+    cell's index grows by one and its lowest set bit becomes t.
     """
 
     eliminated: Int64
@@ -111,33 +110,52 @@ def marginals(plan: EliminationPlan, leak: Float64, parent_ptr: Int64, strength:
 
     log_evidence: Float64[n], infinite where a value is certain. Raises InconsistentEvidenceError.
     """
+    odds, log_normaliser = solve_families(plan, leak, parent_ptr, strength, log_evidence)
+    if np.isnan(log_normaliser):
+        raise InconsistentEvidenceError(np.flatnonzero(log_evidence).tolist())
+    return odds, log_normaliser
+
+
+@compiled
+def solve_families(plan: EliminationPlan, leak: Float64, parent_ptr: Int64, strength: Float64, log_evidence: Float64) -> tuple[Float64, float]:
+    """As `marginals`; the log is NaN where every world is ruled out."""
     off, on = weights_of(log_evidence)
     tables = np.empty(plan.factor_cells)
     fill_factors(leak, parent_ptr, strength, off, on, tables)
     odds, log_normaliser = solve(plan, tables, leak.size)
-    if np.isnan(odds).any():
-        raise InconsistentEvidenceError(np.flatnonzero(log_evidence).tolist())
-    return odds, log_normaliser + float(np.sum(log_evidence[np.isfinite(log_evidence) & (log_evidence > 0.0)]))
+    for x in range(leak.size):
+        if np.isnan(odds[x]):
+            return odds, np.nan
+        if 0.0 < log_evidence[x] < np.inf:
+            log_normaliser += log_evidence[x]
+    return odds, log_normaliser
 
 
+@compiled
 def weights_of(log_evidence: Float64) -> tuple[Float64, Float64]:
     """The weights on 0 and on 1, the larger of them 1: Float64[n] each."""
     return np.exp(np.minimum(-log_evidence, 0.0)), np.exp(np.minimum(log_evidence, 0.0))
 
 
+@compiled
 def solve(plan: EliminationPlan, tables: Float64, variables: int) -> tuple[Float64, float]:
     """Log P(v = 1) / P(v = 0) of the first `variables`, NaN where no value is possible, and the log of the factors' sum over all worlds.
 
     tables: the factors' cells one after the other, in the order of the plan's scopes.
     """
-    cells = np.concatenate((tables, np.empty(plan.message_cells)))
-    clusters, scale, odds = np.empty(plan.cluster_cells), np.empty(plan.size.size), np.full(variables, np.nan)
-    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.step_ptr, plan.step)
-    offset = np.empty(1 << BLOCK, np.uint64)
-    log_normaliser = collect(*links, cells, clusters, scale, offset)
+    cells, clusters, scale, log_normaliser = collected(plan, tables)
+    odds = np.full(variables, np.nan)
     if not np.isnan(log_normaliser):
-        distribute(plan.eliminated, plan.input_from, *links, cells, clusters, scale, offset, np.zeros(cells.size), odds)
+        distribute(plan, cells, clusters, scale, np.empty(1 << BLOCK, np.uint64), np.zeros(cells.size), odds)
     return odds, log_normaliser
+
+
+@compiled
+def collected(plan: EliminationPlan, tables: Float64) -> tuple[Float64, Float64, Float64, float]:
+    """The tables with all messages, the clusters and their scales after the forward pass, and the log of the factors' sum over all worlds, NaN where that is 0."""
+    cells = np.concatenate((tables, np.empty(plan.message_cells)))
+    clusters, scale = np.empty(np.sum(1 << plan.size)), np.empty(plan.size.size)
+    return cells, clusters, scale, collect(plan, cells, clusters, scale, np.empty(1 << BLOCK, np.uint64))
 
 
 def draw(plan: EliminationPlan, tables: Float64, worlds: int, random: np.random.Generator) -> Bool | None:
@@ -145,10 +163,8 @@ def draw(plan: EliminationPlan, tables: Float64, worlds: int, random: np.random.
 
     Forward filtering, backward sampling: once the tables are collected, each variable is drawn given those eliminated after it.
     """
-    cells = np.concatenate((tables, np.empty(plan.message_cells)))
-    clusters = np.empty(plan.cluster_cells)
-    links = (plan.size, plan.cluster_at, plan.message_at, plan.input_ptr, plan.input_at, plan.step_ptr, plan.step)
-    if np.isnan(collect(*links, cells, clusters, np.empty(plan.size.size), np.empty(1 << BLOCK, np.uint64))):
+    _, clusters, _, log_normaliser = collected(plan, tables)
+    if np.isnan(log_normaliser):
         return None
     with np.errstate(invalid="ignore"):  # what is possible in no world is never asked for
         chance = clusters[1::2] / (clusters[::2] + clusters[1::2])
@@ -187,31 +203,19 @@ def fill_factors(leak: Float64, parent_ptr: Int64, strength: Float64, off: Float
 
 
 @inlined
-def collect(
-    size: Int64,
-    cluster_at: Int64,
-    message_at: Int64,
-    input_ptr: Int64,
-    input_at: Int64,
-    step_ptr: Int64,
-    step: Int64,
-    tables: Float64,
-    clusters: Float64,
-    scale: Float64,
-    offset: UInt64,
-) -> float:
+def collect(plan: EliminationPlan, tables: Float64, clusters: Float64, scale: Float64, offset: UInt64) -> float:
     """Multiplies and sums out bucket by bucket; fills clusters, messages and their scales. Returns the log normaliser, NaN when it is 0.
 
     offset: UInt64[2 ** BLOCK], room to work.
     """
     total = 0.0
-    for bucket in range(size.size):
-        cells, base = 1 << size[bucket], cluster_at[bucket]
-        cluster, message = clusters[base : base + cells], tables[message_at[bucket] : message_at[bucket] + (cells >> 1)]
+    for bucket in range(plan.size.size):
+        cells, base = 1 << plan.size[bucket], plan.cluster_at[bucket]
+        cluster, message = clusters[base : base + cells], tables[plan.message_at[bucket] : plan.message_at[bucket] + (cells >> 1)]
         for cell in range(cells):
             cluster[cell] = 1.0
-        for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
-            _multiply(cluster, tables[input_at[each] :], step[step_ptr[each] : step_ptr[each] + size[bucket]], offset)
+        for each in range(plan.input_ptr[bucket], plan.input_ptr[bucket + 1]):
+            _multiply(cluster, tables[plan.input_at[each] :], plan.step[plan.step_ptr[each] : plan.step_ptr[each] + plan.size[bucket]], offset)
         largest = 0.0
         for cell in range(cells >> 1):
             message[cell] = cluster[2 * cell] + cluster[2 * cell + 1]
@@ -262,29 +266,13 @@ def _multiply(cluster: Float64, table: Float64, step: Int64, offset: UInt64) -> 
 
 
 @inlined
-def distribute(
-    eliminated: Int64,
-    input_from: Int64,
-    size: Int64,
-    cluster_at: Int64,
-    message_at: Int64,
-    input_ptr: Int64,
-    input_at: Int64,
-    step_ptr: Int64,
-    step: Int64,
-    tables: Float64,
-    clusters: Float64,
-    scale: Float64,
-    offset: UInt64,
-    outside: Float64,
-    odds: Float64,
-) -> None:
+def distribute(plan: EliminationPlan, tables: Float64, clusters: Float64, scale: Float64, offset: UInt64, outside: Float64, odds: Float64) -> None:
     """The reverse pass. Fills odds: Float64[n], log P(v = 1) / P(v = 0); NaN stays where neither is possible.
 
     outside: Float64[cells of all tables], 0: becomes the derivative of the normaliser by the cells of each message.
     """
-    for bucket in range(size.size - 1, -1, -1):
-        cells, base, above = 1 << size[bucket], cluster_at[bucket], message_at[bucket]
+    for bucket in range(plan.size.size - 1, -1, -1):
+        cells, base, above = 1 << plan.size[bucket], plan.cluster_at[bucket], plan.message_at[bucket]
         cluster, beyond = clusters[base : base + cells], outside[above:]
         if cells == 2:
             beyond[0] = 1.0 / tables[above]
@@ -294,20 +282,20 @@ def distribute(
             cluster[2 * cell + 1] *= beyond[cell]
             zero += cluster[2 * cell]
             one += cluster[2 * cell + 1]
-        if eliminated[bucket] < odds.size and (zero > 0.0 or one > 0.0):
-            odds[eliminated[bucket]] = np.inf if zero <= 0.0 else -np.inf if one <= 0.0 else np.log(one / zero)
-        for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
-            if input_from[each] >= 0:
-                to, steps = outside[input_at[each] :], step[step_ptr[each] : step_ptr[each] + size[bucket]]
+        if plan.eliminated[bucket] < odds.size and (zero > 0.0 or one > 0.0):
+            odds[plan.eliminated[bucket]] = np.inf if zero <= 0.0 else -np.inf if one <= 0.0 else np.log(one / zero)
+        for each in range(plan.input_ptr[bucket], plan.input_ptr[bucket + 1]):
+            if plan.input_from[each] >= 0:
+                to, steps = outside[plan.input_at[each] :], plan.step[plan.step_ptr[each] : plan.step_ptr[each] + plan.size[bucket]]
                 _add_up(cluster, to, steps, offset)
-                message, possible = tables[input_at[each] :], True
-                for cell in range(1 << (size[input_from[each]] - 1)):
+                message, possible = tables[plan.input_at[each] :], True
+                for cell in range(1 << (plan.size[plan.input_from[each]] - 1)):
                     if message[cell] != 0.0:
                         to[cell] /= message[cell] * scale[bucket]
                     else:
                         possible = False
                 if not possible:
-                    _add_impossible(each, bucket, size, input_ptr, input_at, step_ptr, step, tables, beyond, to, scale[bucket])
+                    _add_impossible(each, bucket, plan, tables, beyond, to, scale[bucket])
 
 
 @inlined
@@ -324,31 +312,19 @@ def _add_up(cluster: Float64, to: Float64, step: Int64, offset: UInt64) -> None:
 
 
 @inlined
-def _add_impossible(
-    left_out: int,
-    bucket: int,
-    size: Int64,
-    input_ptr: Int64,
-    input_at: Int64,
-    step_ptr: Int64,
-    step: Int64,
-    tables: Float64,
-    beyond: Float64,
-    to: Float64,
-    scale: float,
-) -> None:
+def _add_impossible(left_out: int, bucket: int, plan: EliminationPlan, tables: Float64, beyond: Float64, to: Float64, scale: float) -> None:
     """The derivative by cells of a message that are 0, where what they were multiplied with cannot be had by a division."""
-    for cell in range(1 << size[bucket]):
+    for cell in range(1 << plan.size[bucket]):
         product, own = beyond[cell >> 1] / scale, 0
-        for each in range(input_ptr[bucket], input_ptr[bucket + 1]):
+        for each in range(plan.input_ptr[bucket], plan.input_ptr[bucket + 1]):
             at, lower = 0, 0
-            for t in range(size[bucket]):
-                weight = step[step_ptr[each] + t] + lower
+            for t in range(plan.size[bucket]):
+                weight = plan.step[plan.step_ptr[each] + t] + lower
                 lower += weight
                 at += weight * ((cell >> t) & 1)
             if each == left_out:
                 own = at
             else:
-                product *= tables[input_at[each] + at]
-        if tables[input_at[left_out] + own] == 0.0:
+                product *= tables[plan.input_at[each] + at]
+        if tables[plan.input_at[left_out] + own] == 0.0:
             to[own] += product

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
+from reasoning.core_solver import BeliefSettings
 from reasoning.errors import InconsistentEvidenceError
 from reasoning.native import compiled
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, network_of, ranges

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
+from reasoning.core_solver import BeliefSettings
 from reasoning.cycles import feedback_links
+from reasoning.elimination import EliminationPlan, draw, plan_factors
 from reasoning.evidence.engine import EvidenceEngine
 from reasoning.inference import posteriors
 from reasoning.monte_carlo import blast_radius
@@ -47,7 +49,8 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "shards", lambda: _first_shards(network, evidence)
     yield "exact elimination", lambda: posteriors(network, evidence)
     yield "feedback", lambda: posteriors(replace(network, feedback=_way_back()), evidence)
-    yield "sampled worlds", lambda: blast_radius(network, 0, np.random.default_rng(1))
+    random = np.random.default_rng(1)
+    yield "sampled worlds", lambda: (blast_radius(network, 0, random), draw(_one_variable(), np.array([0.5, 0.5]), 1, random))
 
 
 def _first_beliefs(network: CausalNetwork, evidence: Float64) -> None:
@@ -62,7 +65,7 @@ def _first_beliefs(network: CausalNetwork, evidence: Float64) -> None:
     state.settle()
     state.connect(network.parent[:1], network.effect[:1], network.strength[:1])
     state.settle()
-    state.memory()
+    _ = state.memory(), state.unsettled
 
 
 def _first_shards(network: CausalNetwork, evidence: Float64) -> None:
@@ -101,6 +104,12 @@ def _small_estate() -> tuple[CausalNetwork, Float64]:
     cluster, is_defect = np.arange(5, dtype=np.int32), np.array([True, True, True, False, False])
     network = network_of(np.full(5, 0.01), cause, effect, np.full(4, 0.5), cluster, is_defect)
     return network, np.array([0.0, 0.0, 0.0, 2.0, -1.0])
+
+
+def _one_variable() -> EliminationPlan:
+    plan = plan_factors(1, [(0,)], 1, 2)
+    assert plan is not None
+    return plan
 
 
 def _way_back() -> FeedbackLinks:

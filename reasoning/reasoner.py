@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graph.live import LiveGraph
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
 from reasoning.belief_memory import BeliefMemory
 from reasoning.belief_store import Belief
 from reasoning.cause_sets import likeliest_sets
 from reasoning.compile import HOUR, CompiledNetwork, NetworkCompiler, naming
 from reasoning.constraints import forbidden_links
+from reasoning.core_solver import BeliefSettings
 from reasoning.diagnosis import diagnose, log_evidence_of, name_sets
 from reasoning.errors import ReasoningError, UnknownVariableError
 from reasoning.evidence.engine import EvidenceEngine

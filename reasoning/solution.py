@@ -21,17 +21,18 @@ class Posteriors:
     parts: Partition = field(repr=False, compare=False)
 
 
+@compiled
 def probabilities(log_odds: Float64) -> Float64:
     """P(1) of log P(1) / P(0), element by element."""
-    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(log_odds, -700.0), 700.0)))
 
 
 def check_evidence(log_evidence: Float64, variables: int) -> None:
     """Raises InvalidEvidenceError where it is not as many numbers as there are variables."""
     if log_evidence.size != variables:
         raise InvalidEvidenceError(f"A network of {variables} variables needs as many values of evidence, not {log_evidence.size}.")
-    wrong = np.flatnonzero(np.isnan(log_evidence))
-    if wrong.size:
+    if np.isnan(log_evidence).any():
+        wrong = np.flatnonzero(np.isnan(log_evidence))
         raise InvalidEvidenceError(f"The evidence on variable {wrong[0]} is not a number: give 0 where nothing is known.", wrong.tolist())
 
 

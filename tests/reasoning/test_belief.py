@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.cyclic_networks import calling_back, cyclic_problems, least_fixpoint_posteriors
 from benchmarks.estates import STYLES, alarm_ratio, incident, synthetic_estate
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
 from reasoning.belief_arrays import state_arrays, state_of
+from reasoning.core_solver import BeliefSettings
 from reasoning.errors import InconsistentEvidenceError, InvalidEvidenceError, InvalidNetworkError
 from reasoning.inference import close_upwards
 from reasoning.network import CausalNetwork, FeedbackLinks, causal_network, network_of, no_feedback

@@ -8,9 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.estates import STYLES, incident, synthetic_estate
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
 from reasoning.causal_order import make_way, positions
 from reasoning.clusters import cluster_network
+from reasoning.core_solver import BeliefSettings
 from reasoning.cycles import components
 from reasoning.errors import InvalidNetworkError
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks, causal_network, network_of

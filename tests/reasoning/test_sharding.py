@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.estates import SERVICE, STYLES, Style, SyntheticEstate, alarm_ratio, incident, synthetic_estate
-from reasoning.belief import BeliefSettings, BeliefState
+from reasoning.belief import BeliefState
 from reasoning.belief_arrays import state_arrays, state_of
 from reasoning.cluster_messages import no_messages
 from reasoning.clusters import cluster_network
+from reasoning.core_solver import BeliefSettings
 from reasoning.network import network_of
 from reasoning.reasoner import ReasonerSettings
 from reasoning.sharding.parts import cut_part
