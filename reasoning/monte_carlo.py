@@ -7,11 +7,12 @@ so their difference is far surer than either. A share of N worlds has the standa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.native import compiled
+from reasoning.native import compiled, inlined
 from reasoning.network import Bool, CausalNetwork, FeedbackLinks
 from reasoning.solution import fill_forward
 from schema.batches import Float64, Int32, Int64
@@ -23,7 +24,35 @@ WORLDS = 1_024
 MOST_SAMPLED = 20_000  # variables beside those below the cause; the rest is taken as independent, at its usual probability
 MOST_WORDS = 1 << 23  # sampled at once, 64 MB for each world of the pair
 STEP, STRIDE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)  # from one random word to the next, of a digit and of 64 worlds
+BLOCK = 16  # words whose luck is drawn together, by vector instructions
+NO_WORLD, EVERY_WORLD = np.uint64(0), ~np.uint64(0)
 RARE = 0.06  # below, to draw the next world in which luck strikes costs less than to draw a bit for every world
+
+
+class Sample(NamedTuple):
+    """What is sampled of a network: k variables, causes before effects, and the m links among them.
+
+    variable: Int64[k], in the network; own: Float64[k], the chance to hold without a cause that is sampled. first: Int64[k + 1] into the links that
+    lead into each: cause: Int32[m], its place among the k; strength: Float64[m]; number: Int64[m], in the network.
+    """
+
+    variable: Int64
+    own: Float64
+    first: Int64
+    cause: Int32
+    strength: Float64
+    number: Int64
+
+
+class Worlds(NamedTuple):
+    """Pairs of worlds, 64 to a word. without: UInt64[k, w], those in which a variable holds in either of the pair; more: UInt64[k, w], only
+    where the cause is forced to hold. apart: bool[k], whether there are any of the latter; ever: bool[k], of either.
+    """
+
+    without: UInt64
+    more: UInt64
+    apart: Bool
+    ever: Bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +91,13 @@ def blast_radius(
     if not complete:
         outside = usually(network) if usual is None else usual
     variables = in_order(network.order, sampled, int(np.count_nonzero(sampled)))
-    own = network.leak[variables]
-    with_the_rest(variables, network.parent_ptr, network.parent, network.strength, sampled, outside, own)
+    place, sample = lay_out(variables, network.parent_ptr, network.parent, network.strength, network.leak, outside)
     inner = back.only(sampled[back.cause] & sampled[back.effect])
-    links = (network.parent_ptr, network.parent, network.strength, inner.cause, inner.effect, inner.strength)
+    feedback = place[inner.cause], place[inner.effect], inner.strength, network.parent.size
     left, counts = -(-worlds // WORD), np.zeros((2, variables.size), np.int64)
     while left:
         words = min(left, max(WORLDS // WORD, MOST_WORDS // variables.size))
-        counts += sample_pairs(cause, variables, sampled, own, *links, words, random.integers(1 << 63, dtype=np.uint64))
+        counts += sample_pairs(sample, place[cause], *feedback, words, random.integers(1 << 63, dtype=np.uint64))
         left -= words
     worlds = -(-worlds // WORD) * WORD
     chosen = below[variables]
@@ -152,135 +180,161 @@ def in_order(order: Int64, marked: Bool, count: int) -> Int64:
 
 
 @compiled
-def with_the_rest(variables: Int64, parent_ptr: Int64, parent: Int32, strength: Float64, sampled: Bool, outside: Float64, own: Float64) -> None:
-    """Lets the leaks of k variables, own: Float64[k], stand for their causes that are not sampled, too. outside: Float64[n], P(holds)."""
+def lay_out(variables: Int64, parent_ptr: Int64, parent: Int32, strength: Float64, leak: Float64, outside: Float64) -> tuple[Int32, Sample]:
+    """Gathers k variables, causes before effects, and the links among them, so that no round of sampling looks for them in the network.
+
+    Causes that are not sampled count as independent and go into the leaks. outside: Float64[n], their P(holds).
+    Returns the place of each variable, Int32[n], -1 where there is none; and the sample.
+    """
+    place, links = np.full(leak.size, -1, np.int32), 0
     for k in range(variables.size):
-        silence = 1.0 - own[k]
+        place[variables[k]] = k
+        links += parent_ptr[variables[k] + 1] - parent_ptr[variables[k]]
+    own, first, at = np.empty(variables.size), np.zeros(variables.size + 1, np.int64), 0
+    causes, strengths, numbers = np.empty(links, np.int32), np.empty(links), np.empty(links, np.int64)
+    for k in range(variables.size):
+        silence = 1.0 - leak[variables[k]]
         for link in range(parent_ptr[variables[k]], parent_ptr[variables[k] + 1]):
-            if not sampled[parent[link]]:
+            if place[parent[link]] < 0:
                 silence *= 1.0 - strength[link] * outside[parent[link]]
-        own[k] = 1.0 - silence
+            else:
+                causes[at], strengths[at], numbers[at] = place[parent[link]], strength[link], link
+                at += 1
+        own[k], first[k + 1] = 1.0 - silence, at
+    return place, Sample(variables, own, first, causes[:at], strengths[:at], numbers[:at])
 
 
 @compiled
 def sample_pairs(
-    cause: int,
-    variables: Int64,
-    sampled: Bool,
-    own: Float64,
-    parent_ptr: Int64,
-    parent: Int32,
-    strength: Float64,
-    back_cause: Int32,
-    back_effect: Int32,
-    back_strength: Float64,
-    words: int,
-    seed: np.uint64,
+    sample: Sample, cause: int, back_cause: Int32, back_effect: Int32, back_strength: Float64, links: int, words: int, seed: np.uint64
 ) -> tuple[Int64, Int64]:
-    """How many worlds each of k variables holds in with the cause and without it, Int64[k] each. own: Float64[k], their leaks.
+    """How many worlds each of k variables holds in with the cause and without it, Int64[k] each. cause, back_cause, back_effect: places.
 
-    What feedback links add is carried down again until they add nothing: the least fixpoint, as luck does not change.
+    What feedback links add is carried down again until they add nothing: the least fixpoint, as luck does not change. links: how many
+    the network has without them; they are numbered from there on.
     """
-    place = np.empty(sampled.size, np.int32)
-    with_it, without = np.zeros((variables.size, words), np.uint64), np.zeros((variables.size, words), np.uint64)
-    ever = np.zeros(variables.size, np.bool_)  # holds in any world
-    for k in range(variables.size):
-        place[variables[k]] = k
-    with_it[place[cause]], ever[place[cause]] = ~np.uint64(0), True
-    first = moved = True
+    count = sample.variable.size
+    worlds = Worlds(np.zeros((count, words), np.uint64), np.zeros((count, words), np.uint64), np.zeros(count, np.bool_), np.zeros(count, np.bool_))
+    worlds.more[cause], worlds.apart[cause], worlds.ever[cause] = EVERY_WORLD, True, True
+    undecided, fired = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    for k in range(count):
+        if k != cause:
+            worlds.ever[k] = _strike(sample.own[k], k, worlds, luck(seed, -1 - sample.variable[k]), undecided, fired)
+    moved = True
     while moved:
-        for k in range(variables.size):
-            x = variables[k]
-            if x == cause:
-                continue
-            if first:
-                ever[k] = strike(own[k], k, with_it, without, luck(seed, -1 - x))
-            for link in range(parent_ptr[x], parent_ptr[x + 1]):
-                if sampled[parent[link]] and ever[place[parent[link]]]:
-                    ever[k] |= carry(strength[link], place[parent[link]], k, with_it, without, luck(seed, link))
-        first = False
+        _carry_down(sample, cause, worlds, seed, undecided, fired)
         moved = False
-        for link in range(back_cause.size):
-            luck_of_it = luck(seed, parent.size + link)
-            if carry(back_strength[link], place[back_cause[link]], place[back_effect[link]], with_it, without, luck_of_it):
-                ever[place[back_effect[link]]] = moved = True
-    return _counted(with_it), _counted(without)
+        for at in range(back_cause.size):
+            moved |= _carry(back_strength[at], back_cause[at], back_effect[at], worlds, luck(seed, links + at), undecided, fired)
+    without = _counted(worlds.without)
+    return without + _counted(worlds.more), without
 
 
-@compiled
-def carry(strength: float, above: int, below: int, with_it: UInt64, without: UInt64, luck_of_it: np.uint64) -> bool:
-    """Lets a link fire in the worlds where its cause holds, the same ones of each pair and each time; whether that moved anything."""
-    moved = False
-    for word in range(with_it.shape[1]):
-        larger, smaller = with_it[above, word], without[above, word]
-        # Worlds in which the effect holds already need no luck.
-        open_to_luck = (larger & ~with_it[below, word]) | (smaller & ~without[below, word])
-        if open_to_luck != np.uint64(0):
-            fired = strikes(strength, open_to_luck, luck_of_it + np.uint64(word) * STRIDE)
-            with_it[below, word] |= larger & fired
-            without[below, word] |= smaller & fired
-            moved |= fired != np.uint64(0)
+@inlined
+def _carry_down(sample: Sample, cause: int, worlds: Worlds, seed: np.uint64, undecided: UInt64, fired: UInt64) -> None:
+    """Lets all links fire once, those into causes before those into effects; none leads into what is forced."""
+    for k in range(sample.variable.size):
+        if k != cause:
+            for at in range(sample.first[k], sample.first[k + 1]):
+                if worlds.ever[sample.cause[at]]:
+                    _carry(sample.strength[at], sample.cause[at], k, worlds, luck(seed, sample.number[at]), undecided, fired)
+
+
+@inlined
+def _carry(strength: float, above: int, below: int, worlds: Worlds, luck_of_it: np.uint64, undecided: UInt64, fired: UInt64) -> bool:
+    """Lets a link fire in the worlds where its cause holds, the same ones of each pair and each time; whether that moved anything.
+
+    Worlds in which the effect holds already need no luck. undecided, fired: UInt64[BLOCK], room to work.
+    """
+    without, more, words, moved = worlds.without, worlds.more, worlds.without.shape[1], False
+    apart = worlds.apart[above] or worlds.apart[below]
+    for first in range(0, words, BLOCK):
+        size, some = min(BLOCK, words - first), NO_WORLD
+        for word in range(size):
+            undecided[word] = without[above, first + word] & ~without[below, first + word]
+        if apart:
+            for word in range(size):
+                undecided[word] |= more[above, first + word] & ~without[below, first + word] & ~more[below, first + word]
+        for word in range(size):
+            some |= undecided[word]
+        if some == NO_WORLD:
+            continue
+        _strikes(strength, size, luck_of_it + np.uint64(first) * STRIDE, undecided, fired)
+        some = NO_WORLD
+        for word in range(size):
+            without[below, first + word] |= without[above, first + word] & fired[word]
+            some |= fired[word]
+        moved |= some != NO_WORLD
+        if apart:
+            some = NO_WORLD
+            for word in range(size):
+                more[below, first + word] = (more[below, first + word] | more[above, first + word] & fired[word]) & ~without[below, first + word]
+                some |= more[below, first + word]
+            worlds.apart[below] |= some != NO_WORLD
+    worlds.ever[below] |= moved
     return moved
 
 
-@compiled
-def strike(chance: float, row: int, with_it: UInt64, without: UInt64, luck_of_it: np.uint64) -> bool:
+@inlined
+def _strike(chance: float, row: int, worlds: Worlds, luck_of_it: np.uint64, undecided: UInt64, fired: UInt64) -> bool:
     """Lets what needs no cause happen with a chance in each world, in both of its pair; whether it happened in any."""
-    words, ever = with_it.shape[1], False
+    words, ever = worlds.without.shape[1], False
     if chance >= RARE:
-        for word in range(words):
-            fired = strikes(chance, ~np.uint64(0), luck_of_it + np.uint64(word) * STRIDE)
-            with_it[row, word] |= fired
-            without[row, word] |= fired
-            ever |= fired != np.uint64(0)
+        for first in range(0, words, BLOCK):
+            size = min(BLOCK, words - first)
+            undecided[:] = EVERY_WORLD
+            _strikes(chance, size, luck_of_it + np.uint64(first) * STRIDE, undecided, fired)
+            for word in range(size):
+                worlds.without[row, first + word] |= fired[word]
+                ever |= fired[word] != NO_WORLD
     elif chance > 0.0:
-        log_miss, worlds = np.log1p(-chance), words * WORD
-        world, draw = -1.0, 0
+        log_miss, world, draw = np.log1p(-chance), -1.0, 0
         while True:
-            world = np.floor(world) + 1.0 + np.log(uniform(luck(luck_of_it, draw))) / log_miss
-            if world >= worlds:
+            world = np.floor(world) + 1.0 + np.log(_uniform(luck(luck_of_it, draw))) / log_miss
+            if world >= words * WORD:
                 break
-            bit = np.uint64(1) << np.uint64(int(world) & 63)
-            with_it[row, int(world) >> 6] |= bit
-            without[row, int(world) >> 6] |= bit
+            worlds.without[row, int(world) >> 6] |= np.uint64(1) << np.uint64(int(world) & 63)
             ever, draw = True, draw + 1
     return ever
 
 
-@compiled
-def strikes(chance: float, among: np.uint64, luck_of_it: np.uint64) -> np.uint64:
-    """Each of the bits given, kept with a chance: of a random number and the chance, both binary, the first digit that differs decides.
+@inlined
+def _strikes(chance: float, words: int, luck_of_it: np.uint64, undecided: UInt64, fired: UInt64) -> None:
+    """Of undecided worlds, each with a chance goes to `fired`: of a random number and the chance, both binary, the first digit that differs decides.
 
-    Half of what is undecided is decided by each random word, so few words are needed, and fewer where few bits are given. The luck
-    of a bit does not depend on the others given.
+    Half of what is undecided is decided by each digit, so few are needed, and fewer where few worlds are given. The luck of a world does
+    not depend on the others given.
     """
-    bits, undecided = np.uint64(0), among
-    while undecided != np.uint64(0) and chance > 0.0:
+    for word in range(words):
+        fired[word] = NO_WORLD
+    some = EVERY_WORLD
+    while some != NO_WORLD and chance > 0.0:
         luck_of_it += STEP
-        word = mixed(luck_of_it)
         chance *= 2.0
+        digit = EVERY_WORLD if chance >= 1.0 else NO_WORLD
         if chance >= 1.0:
             chance -= 1.0
-            bits |= undecided & ~word
-            undecided &= word
-        else:
-            undecided &= ~word
-    return bits
+        some = NO_WORLD
+        for word in range(words):
+            differs = mixed(luck_of_it + np.uint64(word) * STRIDE) ^ digit
+            fired[word] |= undecided[word] & differs & digit
+            undecided[word] &= ~differs
+            some |= undecided[word]
 
 
-@compiled
-def uniform(word: np.uint64) -> float:
+@inlined
+def _uniform(word: np.uint64) -> float:
     """Above 0 and at most 1."""
     return (float(word >> np.uint64(11)) + 1.0) / 9007199254740992.0
 
 
-@compiled
+@inlined
 def luck(of: np.uint64, part: int) -> np.uint64:
     """A random word that stands for a part of something: the same ones give the same word."""
     return mixed(of + np.uint64(part + 1) * STEP)
 
 
-@compiled
+@inlined
 def mixed(word: np.uint64) -> np.uint64:
     """SplitMix64 (Steele et al. 2014): words STEP apart become independent."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -290,12 +344,13 @@ def mixed(word: np.uint64) -> np.uint64:
 
 @compiled
 def _counted(worlds: UInt64) -> Int64:
-    """Bits set in each row."""
+    """Bits set in each row: pairs of them are added up, then fours, then bytes (Warren 2013, ch. 5)."""
     counts = np.zeros(worlds.shape[0], np.int64)
     for row in range(worlds.shape[0]):
-        for word in worlds[row]:
-            left = word
-            while left != np.uint64(0):
-                counts[row] += 1
-                left &= left - np.uint64(1)
+        for word in range(worlds.shape[1]):
+            bits = worlds[row, word]
+            bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
+            bits = (bits & np.uint64(0x3333333333333333)) + ((bits >> np.uint64(2)) & np.uint64(0x3333333333333333))
+            bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+            counts[row] += np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
     return counts
