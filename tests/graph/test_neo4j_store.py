@@ -21,7 +21,8 @@ from graph.sqlite_store import SqliteGraphStore
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
 from graph.topology import Entity, Relation, RelationKey, RelationStatistics
 from schema.identity import EntityRef
-from schema.verdicts import ConditionRef, DefectRef, Incident, IncidentState
+from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
+from schema.windows import ChangeKind
 from tests.neo4j_server import Neo4jServer, empty
 
 MS = 1_000_000
@@ -237,6 +238,53 @@ async def test_cypher_users_find_kinds_as_labels_relations_as_types_and_attribut
     assert [record.data() for record in found.records] == [
         {"name": "cart", "escaped": "own", "version": "2", "requests": 10, "last_seen": 2, "defect": "slow", "condition": "latency_high"}
     ]
+
+
+@pytest.mark.slow
+async def test_cypher_users_find_incidents_linked_to_their_evidence_impacts_and_the_changes_before_them(driver: AsyncDriver, store: Neo4jGraphStore) -> None:
+    await store.upsert_entities([Entity(CART, {}, ("t",), MS, MS), Entity(ORDERS, {}, ("t",), MS, MS)])
+    await store.save_incidents([whole_incident()])
+    await store.save_incidents([replace(whole_incident(), probability=0.75)])  # what it is linked by is replaced, not added to
+    found = await driver.execute_query(
+        """MATCH (s:Service)<-[shows:SHOWS]-(i:Incident)-[cause:CAUSED_BY]->(x)-[:CHANGED_BY]->(c:Change)-[before:PRECEDES]->(i)
+           MATCH (i)-[found:EVIDENCED_BY]->(x), (i)-[impact:IMPACTS]->(s)
+           RETURN c.kind AS kind, c.detail AS detail, before.seconds AS seconds, cause.probability AS probability, shows.condition AS symptom,
+                  found {.*} AS found, impact {.*} AS impact"""
+    )
+    assert [record.data() for record in found.records] == [
+        {
+            "kind": "deploy", "detail": "service.version 1 -> 2", "seconds": 0.004, "probability": 0.75, "symptom": "latency_high",
+            "found": {
+                "condition": "latency_high", "weight": 3.25, "log_likelihood_ratio": 4.5, "onset": 3, "amount": 0.25, "unit": "s", "observed": "slower",
+            },
+            "impact": {"condition": "latency_high", "before": 0.01, "after": 0.8},
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+async def test_incidents_of_the_first_layout_are_read_without_what_it_did_not_keep(
+    driver: AsyncDriver, store: Neo4jGraphStore, neo4j_server: Neo4jServer
+) -> None:
+    await store.save_incidents([whole_incident()])
+    await driver.execute_query(
+        """MATCH (i:Incident) REMOVE i.evidence, i.impacts, i.changes WITH i MATCH (c:Change) DETACH DELETE c
+           WITH DISTINCT i MATCH (n:WhenceLayout) SET n.number = 1"""
+    )
+    again = Neo4jGraphStore(neo4j_server.address)
+    await again.ensure_schema()
+    assert list(await again.incidents()) == [replace(whole_incident(), evidence=(), impacts=(), changes=())]
+    assert (await check(again.records())).problems == ()
+    await again.close()
+
+
+def whole_incident() -> Incident:
+    late = ConditionRef(CART, "latency_high")
+    found = Finding(ConditionRef(ORDERS, "latency_high"), 4.5, 3 * MS, 0.25, "s", "slower")
+    return Incident(
+        "w", DefectRef(ORDERS, "slow"), IncidentState.OPEN, 5 * MS, 3 * MS, None, 0.8, 0.9, (late,),
+        (Evidence(found, 3.25),), (Effect(late, 0.01, 0.8),), (EntityChange(MS, ORDERS, ChangeKind.DEPLOY, "service.version 1 -> 2"),),
+    )  # fmt: skip
 
 
 @pytest.mark.slow

@@ -12,14 +12,18 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph.attribute_model import AttributeModel
+from graph.attributes import EntityAttributes
 from graph.memory_store import MemoryGraphStore
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Entity, Relation, RelationKey
 from schema.identity import EntityRef
+from schema.loader import load_knowledge
 
 MS = 1_000_000
 REFS = [EntityRef("service", "c", "shop", name) for name in "abc"]
+MODEL = AttributeModel(load_knowledge())
 KEYS = [RelationKey(REFS[0], "calls", REFS[1]), RelationKey(REFS[1], "calls", REFS[2])]
 
 
@@ -69,6 +73,8 @@ async def perform(store: GraphStore, writer: str, step: Step) -> None:
             await store.upsert_relations([relation])
         except StoreError:
             return  # an end is gone for good: so is the relation
+    attributes, over = [MODEL.of_entity(ref) for ref in refs], MODEL.of_relation(step.key) if step.key is not None else None
+    await store.save_attributes([each for each in attributes if each is not None], [over] if over is not None else [])
 
 
 async def left_by(steps: Sequence[tuple[str, Step]], store: GraphStore) -> object:
@@ -78,6 +84,7 @@ async def left_by(steps: Sequence[tuple[str, Step]], store: GraphStore) -> objec
     return (
         [(each.ref, dict(each.attributes), each.sources, each.first_seen, each.last_seen) for each in left.entities],
         [(each.key, each.sources, each.confidence, each.first_seen, each.last_seen) for each in left.relations],
+        list(await store.attributes(REFS)),
     )
 
 
@@ -149,7 +156,9 @@ def test_whoever_lets_expire_what_the_other_still_sees_the_same_entities_are_lef
     async def left(steps: Sequence[tuple[str, Step]], store: GraphStore) -> object:
         for writer, step in steps:
             await perform(store, writer, step)
-        return [(each.ref, dict(each.attributes), each.last_seen) for each in (await store.snapshot()).entities]
+        present = (await store.snapshot()).entities
+        assert [each.entity for each in await store.attributes(REFS) if isinstance(each, EntityAttributes)] == [each.ref for each in present]
+        return [(each.ref, dict(each.attributes), each.last_seen) for each in present]
 
     async def check(directory: Path) -> None:
         in_turn, mixed = [("a", step) for step in one] + [("b", step) for step in other], interleaved(one, other, random)
