@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TypeVar
@@ -18,7 +19,9 @@ from schema.verdicts import Incident, IncidentState
 Thing = TypeVar("Thing")
 MOST_ENTITIES = 10_000
 BACK = 0.9  # an estate that shrinks below this share of the limit is told whole again
-ENTITIES, RELATIONS = 100, 500  # told at once: a fraction of a second of any store, for writes of the next window must not wait
+ENTITIES, RELATIONS = 200, 1_000  # told at once, by a store that is fast
+SLOW_SECONDS = 0.3  # the writes of the next window wait that long
+LEAST = 0.05  # of them, by one that is slow
 MOST_OPEN = 1_000
 CAME = frozenset({StructureEvent.ENTITY_APPEARED, StructureEvent.RELATION_APPEARED})
 WENT = frozenset({StructureEvent.ENTITY_EXPIRED, StructureEvent.RELATION_EXPIRED})
@@ -31,7 +34,8 @@ class AttributeKeeper:
     the store is compared with the live graph.
     """
 
-    def __init__(self, graph: LiveGraph, model: AttributeModel, *, most: int = MOST_ENTITIES) -> None:
+    def __init__(self, graph: LiveGraph, model: AttributeModel, *, most: int = MOST_ENTITIES, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds, to tell a slow store."""
         self._graph = graph
         self._model = model
         self._most = most
@@ -40,6 +44,8 @@ class AttributeKeeper:
         self._compared: dict[EntityRef, None] = {}
         self._entities: dict[EntityRef, None] = {}
         self._relations: dict[RelationKey, None] = {}
+        self._clock = clock
+        self._portion = 1.0
 
     def note(self, step: Step) -> None:
         """What a window changed."""
@@ -77,21 +83,23 @@ class AttributeKeeper:
         if whole is not self._whole:
             self._whole = whole
             self.compare()
-        while not interrupted():
+        while (self._compared or self._entities or self._relations) and not interrupted():
+            began = self._clock()
             if self._compared:
                 await self._compare(store)
             elif self._entities:
                 await self._tell_entities(store)
-            elif self._relations:
-                await self._tell_relations(store)
             else:
-                return
+                await self._tell_relations(store)
+            self._portion = max(min(self._portion * (0.5 if self._clock() - began > SLOW_SECONDS else 2.0), 1.0), LEAST)
 
     def _follow(self, incident: Incident) -> None:
         before = self._about.pop(incident.id, frozenset())
         now = frozenset[EntityRef]()
         if incident.state == IncidentState.OPEN:
-            now = self._about[incident.id] = frozenset({incident.cause.entity, *(symptom.entity for symptom in incident.symptoms)})
+            now = self._about[incident.id] = frozenset(
+                {incident.cause.entity, *(symptom.entity for symptom in incident.symptoms), *(effect.condition.entity for effect in incident.impacts)}
+            )
         if not self._whole:
             self._compared.update(dict.fromkeys(before ^ now))
 
@@ -99,7 +107,7 @@ class AttributeKeeper:
         return self._graph.entity(ref) is not None and (bool(self._whole) or any(ref in about for about in self._about.values()))
 
     async def _compare(self, store: GraphStore) -> None:
-        chosen = _first(self._compared, ENTITIES)
+        chosen = self._first(self._compared, ENTITIES)
         held = await store.attributes(chosen)
         attributes = {each.entity: each for each in held if isinstance(each, EntityAttributes)}
         over = {each.relation: each for each in held if isinstance(each, RelationDependencies)}
@@ -122,19 +130,18 @@ class AttributeKeeper:
             self._relations.update(dict.fromkeys(key for key in outgoing if over.get(key) != self._model.of_relation(key)))
 
     async def _tell_entities(self, store: GraphStore) -> None:
-        chosen = _first(self._entities, ENTITIES)
+        chosen = self._first(self._entities, ENTITIES)
         told = (self._model.of_entity(ref) for ref in chosen if self._wanted(ref))
         await store.save_attributes([each for each in told if each is not None])
         for ref in chosen:
             self._entities.pop(ref, None)
 
     async def _tell_relations(self, store: GraphStore) -> None:
-        chosen = _first(self._relations, RELATIONS)
+        chosen = self._first(self._relations, RELATIONS)
         told = (self._model.of_relation(key) for key in chosen if self._wanted(key.source) and self._wanted(key.target))
         await store.save_attributes([], [each for each in told if each is not None])
         for key in chosen:
             self._relations.pop(key, None)
 
-
-def _first(things: Iterable[Thing], most: int) -> list[Thing]:
-    return list(islice(things, most))
+    def _first(self, things: Iterable[Thing], most: int) -> list[Thing]:
+        return list(islice(things, round(most * self._portion)))

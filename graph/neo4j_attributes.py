@@ -85,7 +85,8 @@ async def save_attributes(transaction: Transaction, entities: Sequence[EntityAtt
         await run(transaction, LOCK_ENTITIES, ids=[str(each.entity) for each in told])
         standing = {each.entity: each for each in await attributes(transaction, [str(each.entity) for each in told]) if isinstance(each, EntityAttributes)}
         changed = [each for each in told if standing.get(each.entity) != each]
-        await run(transaction, REMOVE, ids=[str(each.entity) for each in changed if each.entity in standing])
+        if other := [str(each.entity) for each in changed if each.entity in standing]:
+            await run(transaction, REMOVE, ids=other)
         await run(transaction, CREATE, rows=[_entity_row(each) for each in changed])
     for kind, of_kind in by_kind(relations, lambda each: each.relation.kind):
         for batch in batches(sorted(map(_relation_row, of_kind), key=lambda row: (row["source"], row["target"]))):

@@ -10,7 +10,7 @@ import orjson
 
 from graph.attributes import EntityAttributes, RelationDependencies, held_together
 from graph.record_json import dependencies_of, quantities_of
-from graph.sqlite_rows import numbers_json
+from graph.sqlite_rows import numbers_json, texts_json
 from graph.sqlite_writes import AMONG, Edge, Names, ends_of, present_edges
 from graph.topology import RelationKey
 from schema.identity import EntityRef
@@ -39,7 +39,7 @@ def save_attributes(database: sqlite3.Connection, names: Names, entities: Sequen
 
 def attributes(database: sqlite3.Connection, refs: Sequence[EntityRef]) -> Sequence[EntityAttributes | RelationDependencies]:
     """GraphStore.attributes."""
-    ids = numbers_json(row[0] for row in database.execute(f"select id from name where ref {AMONG_ASKED}", (orjson.dumps([str(ref) for ref in refs]),)))
+    ids = numbers_json(row[0] for row in database.execute(f"select id from name where ref {AMONG_ASKED}", (texts_json(map(str, refs)),)))
     entities = database.execute(f"{ATTRIBUTES} where entity {AMONG_ASKED} order by ref", (ids,))
     relations = database.execute(f"{DEPENDENCIES} where source {AMONG_ASKED} {BY_KEY}", (ids,))
     return [*map(_attributes_of, entities), *map(_dependencies_of, relations)]
@@ -71,8 +71,7 @@ def _texts(database: sqlite3.Connection, contents: Iterable[str]) -> Mapping[str
     """The numbers of texts; new ones get one."""
     wanted = dict.fromkeys(contents)
     database.executemany("insert or ignore into shared_text(content) values(?)", [(content,) for content in wanted])
-    asked = (orjson.dumps(list(wanted)),)
-    return dict(database.execute(f"select content, id from shared_text where content {AMONG_ASKED}", asked).fetchall())
+    return dict(database.execute(f"select content, id from shared_text where content {AMONG_ASKED}", (texts_json(wanted),)).fetchall())
 
 
 def _of_entities(database: sqlite3.Connection, numbers: Iterable[int]) -> Mapping[int, EntityAttributes]:

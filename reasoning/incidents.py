@@ -85,7 +85,7 @@ class IncidentTracker:
                 self._open[name] = updated
             else:
                 del self._open[name], self._unlikely[name]
-            if replace(updated, probability=incident.probability, peak_probability=incident.peak_probability) != incident or _moved(incident, updated):
+            if _moved(incident, updated) or replace(incident, probability=updated.probability, peak_probability=updated.peak_probability) != updated:
                 changed[name] = updated
         for name, windows in sorted(self._likely.items()):
             if windows >= self._settings.confirming and name not in self._open:
@@ -109,9 +109,10 @@ class IncidentTracker:
         symptoms = incident.symptoms
         if len(symptoms) < MOST_SYMPTOMS:
             symptoms = tuple(sorted({*symptoms, *cause.explains}))[:MOST_SYMPTOMS]
-        # Evidence moves with every window; it is kept when something else is kept anyway.
-        evidence = (cause.evidence or incident.evidence) if symptoms != incident.symptoms or _moved(incident, updated) else incident.evidence
-        return replace(updated, symptoms=symptoms, evidence=evidence)
+        # Evidence moves with every window: it is kept when something else is kept anyway.
+        if symptoms == incident.symptoms and not _moved(incident, updated) and incident.evidence:
+            return updated
+        return replace(updated, symptoms=symptoms, evidence=cause.evidence or incident.evidence)
 
 
 def _moved(before: Incident, after: Incident) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
+import pytest
+
+from api.attribute_keeper import AttributeKeeper
 from api.graph_writer import GraphWriter, WriterLimits
 from api.pipeline import Step
 from graph.attribute_model import AttributeModel
@@ -36,11 +40,13 @@ class Store(MemoryGraphStore):
         super().__init__()
         self.away = False
         self.told: list[EntityAttributes | RelationDependencies] = []
+        self.sizes: list[int] = []
 
     async def save_attributes(self, entities: Sequence[EntityAttributes], relations: Sequence[RelationDependencies] = ()) -> None:
         if self.away:
             raise StoreUnavailableError("The network is down: mend it.")
         self.told += [*entities, *relations]
+        self.sizes.append(len(entities) + len(relations))
         await super().save_attributes(entities, relations)
 
 
@@ -155,6 +161,20 @@ async def test_knowledge_that_changes_under_a_running_whence_is_followed(tmp_pat
     assert [each for each in await store.attributes(REFS) if isinstance(each, EntityAttributes)] == [other.of_entity(ref) for ref in REFS[:3]]
     assert (await of_all(store))[1] == keys(*REFS[:3])
     await whence.writer.close()
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(0.0, [200, 200]), (1.0, [200, 100, 50, 25, 12, 10, 3])])
+async def test_a_slow_store_is_told_less_at_once_so_that_others_need_not_wait_for_it(seconds: float, sizes: list[int]) -> None:
+    graph, store, times = LiveGraph(), Store(), count()
+    refs = [EntityRef("pod", "c", "shop", f"p{number}") for number in range(400)]
+    keeper = AttributeKeeper(graph, MODEL, most=1_000, clock=lambda: seconds * next(times))
+    await keeper.keep(store, lambda: False)
+    graph.apply(TopologyDelta(START, tuple(EntityObservation(ref, "t", START, {}) for ref in refs), ()))
+    await store.upsert_entities(graph.entities())
+    for ref in refs:
+        keeper.tell(ref)
+    await keeper.keep(store, lambda: False)
+    assert store.sizes == sizes
 
 
 async def test_a_large_estate_has_attributes_where_an_incident_is_open_and_no_longer() -> None:

@@ -84,6 +84,14 @@ def test_what_is_kept_of_an_open_incident_is_what_was_told() -> None:
     assert held.evidence == (evidence(4.0, 4.0),)
 
 
+def test_evidence_that_was_not_weighed_when_it_opened_is_kept_once_it_is() -> None:
+    windows = Windows()
+    windows.see(cause(0.8, CART_LATE))
+    (told,) = windows.see(cause(0.8, CART_LATE, weighed=(evidence(4.0, 3.0),)))
+    assert told.evidence == (evidence(4.0, 3.0),)
+    assert windows.see(cause(0.8, CART_LATE)) == ()
+
+
 def test_what_spoke_for_it_while_it_was_likely_stays_when_it_is_over() -> None:
     windows = Windows()
     windows.see(cause(0.9, CART_LATE, weighed=(evidence(4.0, 3.0),)))
