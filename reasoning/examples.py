@@ -12,9 +12,13 @@ from reasoning.compile import CompiledNetwork, compile_network
 from reasoning.inference import posteriors
 from reasoning.intervention import forced_probabilities
 from reasoning.layout import Name
+from schema.batches import Float64
 from schema.identity import EntityRef
 from schema.knowledge import CausalKnowledge, WorkedExample
 from schema.verdicts import ConditionRef, DefectRef
+
+WOULD_SHOW = 0.3
+WELL_BEHIND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,20 @@ def _ranking(compiled: CompiledNetwork, example: WorkedExample) -> ExampleResult
     ranked = sorted(((-float(found[place]), _text(name)) for name, place in compiled.index.items() if isinstance(name, DefectRef)))
     first = ranked[0][1] if ranked else "nothing"
     told = ", ".join(f"{text} {-probability:.2f}" for probability, text in ranked[:3])
-    return ExampleResult(first == example.first, f"{told} (wanted {example.first} first)")
+    if first != example.first or not example.unlike:
+        return ExampleResult(first == example.first, f"{told} (wanted {example.first} first)")
+    return _unlike(compiled, example, found, told)
+
+
+def _unlike(compiled: CompiledNetwork, example: WorkedExample, found: Float64, told: str) -> ExampleResult:
+    """Whether what looks like the cause would show one of the symptoms, and is well behind all the same."""
+    rival = compiled.index[_named(compiled, example.unlike)]
+    alone = forced_probabilities(compiled.network, {rival: True})
+    if not any(ratio > 0 and alone[compiled.index[_named(compiled, text)]] >= WOULD_SHOW for text, ratio in example.findings.items()):
+        return ExampleResult(False, f"{told}; {example.unlike} would show nothing of what was found (wanted one that does)")
+    first = float(found[compiled.index[_named(compiled, example.first)]])
+    behind = float(found[rival])
+    return ExampleResult(behind < WELL_BEHIND * first, f"{told}; {example.unlike} {behind:.2f} (wanted less than half of the first)")
 
 
 def _named(compiled: CompiledNetwork, text: str) -> Name:

@@ -120,6 +120,16 @@ DATABASE_CPU_SHARE = Attribute("database_cpu_share", "1", Scale.SHARE, ("databas
 HIT_RATIO = Attribute(
     "hit_ratio", "1", Scale.RATIO, ("cache",), (MetricSource("redis.keyspace.hits", complement_metric="redis.keyspace.misses"),), immaterial=0.05
 )
+DEADLOCKS = Attribute("deadlocks", "{deadlock}", Scale.COUNT, ("database",), _any("postgresql.deadlocks"), immaterial=0.2)
+NETWORK_ERRORS = Attribute(
+    "network_errors",
+    "{error}",
+    Scale.COUNT,
+    ("pod", "node"),
+    _any("k8s.pod.network.errors", "k8s.node.network.errors", "system.network.errors"),
+    immaterial=1.0,
+)
+IN_SYNC_SHARE = Attribute("in_sync_share", "1", Scale.RATIO, ("topic",), (MetricSource("kafka.partition.replicas_in_sync", (), "kafka.partition.replicas"),))
 EVICTIONS = Attribute("evictions", "{key}", Scale.COUNT, ("cache",), _any("redis.keys.evicted"), immaterial=1.0)
 CACHE_MEMORY_SHARE = Attribute("cache_memory_share", "1", Scale.SHARE, ("cache",), (MetricSource("redis.memory.used", (), "redis.maxmemory"),))
 CONSUMER_LAG = Attribute(
@@ -158,7 +168,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     for attribute in (
         CPU_LIMIT_SHARE, CPU_THROTTLED_SHARE, MEMORY_LIMIT_SHARE, RESTARTS, CONTAINER_READY, POD_READY, POD_PHASE, AVAILABLE_REPLICAS,
         DESIRED_REPLICAS, NODE_CPU_SHARE, NODE_MEMORY_SHARE, NODE_READY, NODE_DISK_SHARE, POOL_USE_SHARE, POOL_PENDING, POOL_WAIT,
-        DATABASE_CONNECTION_SHARE, DATABASE_LOCK_WAITS, DATABASE_CPU_SHARE, HIT_RATIO, EVICTIONS, CACHE_MEMORY_SHARE, CONSUMER_LAG,
+        DATABASE_CONNECTION_SHARE, DATABASE_LOCK_WAITS, DATABASE_CPU_SHARE, DEADLOCKS, NETWORK_ERRORS, IN_SYNC_SHARE, HIT_RATIO, EVICTIONS, CACHE_MEMORY_SHARE, CONSUMER_LAG,
         WORKER_USE_SHARE, SUCCESS_RATIO, SERVER_DURATION, HEAP_SHARE, GC_TIME_SHARE,
     )
 }  # fmt: skip

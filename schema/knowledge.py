@@ -7,7 +7,7 @@ neighbours over a relation (Pearl 1988, ch. 4).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 STRENGTH_VARIABLES: dict[str, str] = {
@@ -48,6 +48,7 @@ class ConditionRule:
     """An abnormal state. `detector` of `attribute` shows it (empty: never observed directly). `leak`: P(holds | no known cause).
 
     `false_positive`: P(detector fires | does not hold), `false_negative`: P(silent | holds); both bound what the detector can prove.
+    `shows_after`: seconds it holds before what is measured can show it; onsets are dated back by it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ConditionRule:
     leak: float
     false_positive: float
     false_negative: float
+    shows_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class CauseLink:
     cause: str
     effect: str
     strength: float
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class DefectRule:
 
     `only_with`: the relation an entity must be the source of to fail so (only who consumes can be a slow consumer); `only_without`: the
     relation it must not be the target of (traffic comes from outside only to those whom nobody inside calls). Empty for none.
-    `owner`: who can mend it, where that is not the owner of the kind.
+    `owner`: who can mend it, where that is not the owner of the kind. `source`: of the prior; `sources`: change kind or caused condition
+    -> who says that number, where it is neither the prior's source (changes) nor the kind's (conditions).
     """
 
     name: str
@@ -95,6 +99,7 @@ class DefectRule:
     only_with: str = ""
     only_without: str = ""
     owner: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 class Toward(StrEnum):
@@ -115,6 +120,7 @@ class PropagationRule:
     to_kind: str
     effect: str
     strength: Strength
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,8 @@ class WorkedExample:
 
     `entities`: reference text -> kind; `relations`: (source, relation, target). Either `causes` (defects or conditions forced to
     hold) -> `symptoms` with at least this probability, or `findings` (condition text -> log-likelihood ratio) -> `first`, the
-    defect that must rank first. A defect or condition is written `entity_reference.name`.
+    defect that must rank first. `unlike`: the defect that the findings look like at first sight, for it would show at least one of
+    them, and that must be less than half as probable as `first`. A defect or condition is written `entity_reference.name`.
     """
 
     name: str
@@ -147,6 +154,7 @@ class WorkedExample:
     symptoms: Mapping[str, float]
     findings: Mapping[str, float]
     first: str
+    unlike: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,18 +53,19 @@ def _distinct(rules: tuple[PropagationRule, ...]) -> tuple[PropagationRule, ...]
 
 def _conditions(kind: KindKnowledge) -> Iterator[str]:
     yield "## Conditions\n"
-    yield "| condition | what holds | shown by | leak | false positive | false negative |"
-    yield "|---|---|---|---|---|---|"
+    yield "| condition | what holds | shown by | after | leak | false positive | false negative |"
+    yield "|---|---|---|---|---|---|---|"
     for rule in kind.conditions.values():
         shown = f"{rule.detector}{f' of {rule.attribute}' if rule.attribute else ''}" if rule.detector else "hidden"
         rates = f"{rule.false_positive:g} | {rule.false_negative:g}" if rule.detector else " | "
-        yield f"| {rule.name} | {rule.summary} | {shown} | {rule.leak:g} | {rates} |"
+        after = f"{rule.shows_after:g} s" if rule.shows_after else ""
+        yield f"| {rule.name} | {rule.summary} | {shown} | {after} | {rule.leak:g} | {rates} |"
 
 
 def _defect(kind: KindKnowledge, defect: DefectRule) -> str:
     needs = [f"only with `{defect.only_with}`" if defect.only_with else "", f"only where nobody `{defect.only_without}` it" if defect.only_without else ""]
-    raised = ", ".join(f"{change} x{factor:g}" for change, factor in defect.raised_by.items())
-    causes = ", ".join(f"{link.effect} {link.strength:g}" for link in kind.links if link.cause == defect.name)
+    raised = ", ".join(f"{change} x{factor:g}{_said(defect.sources.get(change, ''))}" for change, factor in defect.raised_by.items())
+    causes = ", ".join(f"{link.effect} {link.strength:g}{_said(link.source)}" for link in kind.links if link.cause == defect.name)
     facts = {
         "prior": f"{defect.prior_per_hour:g} an hour ({defect.source})" + "".join(f", {each}" for each in needs if each),
         "raised by": raised,
@@ -85,7 +86,11 @@ def _travelling(kind: KindKnowledge, knowledge: CausalKnowledge) -> Iterator[str
     yield "|---|---|---|---|"
     for rule in rules:
         arrow = f"{rule.relation}, {'target to source' if rule.toward == Toward.SOURCE else 'source to target'}"
-        yield f"| {rule.from_kind}.{rule.cause} | {arrow} | {rule.to_kind}.{rule.effect} | {strength_text(rule.strength)} |"
+        yield f"| {rule.from_kind}.{rule.cause} | {arrow} | {rule.to_kind}.{rule.effect} | {strength_text(rule.strength)}{_said(rule.source)} |"
+
+
+def _said(source: str) -> str:
+    return f" ({source})" if source else ""
 
 
 def strength_text(strength: Strength) -> str:
@@ -94,10 +99,10 @@ def strength_text(strength: Strength) -> str:
 
 
 def _tried(kind: KindKnowledge, knowledge: CausalKnowledge) -> Iterator[str]:
-    tried = [each for each in knowledge.examples if any(f"{kind.kind}:" in text for text in (*each.causes, each.first))]
+    tried = [each for each in knowledge.examples if any(text.startswith(f"{kind.kind}:") for text in (*each.causes, each.first, each.unlike))]
     if tried:
         yield "## Worked examples\n"
-        yield from (f"- {each.name}" for each in tried)
+        yield from (f"- {each.name}{f' (looks like {each.unlike.rpartition(chr(46))[2]})' if each.unlike else ''}" for each in tried)
 
 
 def _index(knowledge: CausalKnowledge) -> str:
@@ -116,7 +121,7 @@ def _index(knowledge: CausalKnowledge) -> str:
         of_this = [each for each in doubts if each.doubt == doubt]
         if of_this:
             told.append(f"## Doubts: {doubt.value}\n\n" + "\n".join(f"- {each.about}: {each.text}" for each in of_this))
-    format_told = "How rules are written is told in [causal knowledge](../knowledge.md), what is not modelled in [not covered](not-covered.md)."
+    format_told = "How rules are written is told in [causal knowledge](../knowledge.md), what is not modelled in [not covered](not-covered.md), and where numbers come from in [sources](sources.md)."
     return "\n\n".join(["# What Whence knows", GENERATED, format_told, "\n".join(table), *told]) + "\n"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations, product
 
-from schema.attributes import ATTRIBUTES
+from schema.attributes import ATTRIBUTES, SUCCESS_RATIO
 from schema.knowledge import CausalKnowledge, KindKnowledge, RemedyRule, Strength
 from schema.strength import constant
 
@@ -16,6 +16,8 @@ UNBOUNDED = 1e9
 METRIC_DETECTORS = frozenset({"near_limit", "below_usual", "above_usual", "increased", "not_ready"})
 NO_ANSWER = frozenset({"", "-", "?", "none", "none known", "unknown", "todo", "n/a"})
 UNBOUNDED_VARIABLES = frozenset({"latency_growth", "calls_per_request"})
+
+COUNTED_AS_FAILURES = frozenset({SUCCESS_RATIO.name})  # ingest turns it into failed requests, which other detectors judge
 
 Place = tuple[str, str]
 
@@ -32,6 +34,7 @@ class Doubt(StrEnum):
     NO_SOURCE = "numbers without a source"
     NO_REMEDY = "remedy without effect or risk"
     NO_EXAMPLE = "defect without a ranking example"
+    NO_LOOKALIKE = "defect without an example of what only looks like it"
 
 
 FAULTS = frozenset({Doubt.UNMEASURED, Doubt.NO_DECAY, Doubt.NO_SOURCE, Doubt.NO_REMEDY})
@@ -70,10 +73,12 @@ class Numbers:
 
 
 def count_numbers(kind: KindKnowledge, knowledge: CausalKnowledge) -> Numbers:
-    """Priors with their factors by the source of the defect; rates and strengths by that of the kind."""
-    rules = [1 if not rule.strength.needs else 2 for rule in knowledge.propagation if rule.from_kind == kind.kind]
-    counts = [(1 + len(defect.raised_by), defect.source) for defect in kind.defects.values()]
-    counts.append((len(kind.links) + sum(rules) + sum(3 if rule.detector else 1 for rule in kind.conditions.values()), kind.source))
+    """Each number by its own source; without one, factors by that of their defect, strengths and rates by that of the kind."""
+    counts = [(1, defect.source) for defect in kind.defects.values()]
+    counts += [(1, defect.sources.get(change, defect.source)) for defect in kind.defects.values() for change in defect.raised_by]
+    counts += [(1, link.source or kind.source) for link in kind.links]
+    counts += [(2 if rule.strength.needs else 1, rule.source or kind.source) for rule in knowledge.propagation if rule.from_kind == kind.kind]
+    counts.append((sum(3 if rule.detector else 1 for rule in kind.conditions.values()), kind.source))
     return Numbers(sum(count for count, _ in counts), sum(count for count, source in counts if source.lower().startswith("guess")))
 
 
@@ -136,7 +141,7 @@ def _alike(one: Mapping[Place, float], other: Mapping[Place, float]) -> bool:
 
 
 def _unused(knowledge: CausalKnowledge) -> Iterator[Complaint]:
-    used = {rule.attribute for kind in knowledge.kinds.values() for rule in kind.conditions.values()}
+    used = {rule.attribute for kind in knowledge.kinds.values() for rule in kind.conditions.values()} | COUNTED_AS_FAILURES
     for name in ATTRIBUTES:
         if name not in used:
             yield Complaint(Doubt.UNUSED, name, "It is measured, but shows no condition: write one, or measure it no more.")
@@ -209,11 +214,15 @@ def _answers(about: str, remedy: RemedyRule) -> Iterator[Complaint]:
 
 
 def _without_example(knowledge: CausalKnowledge) -> Iterator[Complaint]:
-    first = {(each.first.partition(":")[0], each.first.rpartition(".")[2]) for each in knowledge.examples if each.first}
+    first, unlike = (
+        {(text.partition(":")[0], text.rpartition(".")[2]) for each in knowledge.examples if (text := getattr(each, role))} for role in ("first", "unlike")
+    )
     for kind in knowledge.kinds.values():
         for name in kind.defects:
             if (kind.kind, name) not in first:
                 yield Complaint(Doubt.NO_EXAMPLE, f"{kind.kind}.{name}", "No worked example ranks it first: add one.")
+            if (kind.kind, name) not in unlike:
+                yield Complaint(Doubt.NO_LOOKALIKE, f"{kind.kind}.{name}", "No worked example looks like it and is not: add one with unlike.")
 
 
 def _edges(knowledge: CausalKnowledge) -> dict[Place, dict[Place, Strength]]:

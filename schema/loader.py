@@ -86,7 +86,7 @@ def _kind(root: Node) -> KindKnowledge:
         if name in conditions:
             raise node.fail(f'"{name}" is a condition already: a defect needs another name.')
         defects[name] = _defect(name, node)
-        links += _links(name, dict(node.items())["causes"], kind, conditions)
+        links += _links(name, dict(node.items())["causes"], kind, conditions, defects[name].sources)
     for name, node in fields["implies"].items() if "implies" in fields else []:
         _exists(node, name, kind, conditions)
         links += _links(name, node, kind, conditions)
@@ -101,7 +101,8 @@ def _condition(name: str, node: Node) -> ConditionRule:
     rates = {
         key: fields[key].probability() if key in fields else default for key, default in (("leak", 2e-5), ("false_positive", 0.005), ("false_negative", 0.1))
     }
-    return ConditionRule(name, fields["summary"].text(), attribute, detector, **rates)
+    after = fields["shows_after"].amount() if "shows_after" in fields else 0.0
+    return ConditionRule(name, fields["summary"].text(), attribute, detector, **rates, shows_after=after)
 
 
 def _defect(name: str, node: Node) -> DefectRule:
@@ -115,13 +116,22 @@ def _defect(name: str, node: Node) -> DefectRule:
     remedies = tuple(RemedyRule(**{key: each.text() for key, each in remedy.fields(REMEDY).items()}) for remedy in fields["remedies"].elements())
     only = {key: fields[key].one_of("relation", RELATION_KINDS) if key in fields else "" for key in ("only_with", "only_without")}
     owner = fields["owner"].text() if "owner" in fields else ""
-    return DefectRule(name, fields["summary"].text(), fields["prior_per_hour"].probability(), raised, remedies, fields["source"].text(), **only, owner=owner)
+    prior, source, sources = fields["prior_per_hour"].probability(), fields["source"].text(), _sources(fields)
+    return DefectRule(name, fields["summary"].text(), prior, raised, remedies, source, **only, owner=owner, sources=sources)
 
 
-def _links(cause: str, node: Node, kind: str, conditions: Mapping[str, ConditionRule]) -> Iterator[CauseLink]:
+def _sources(defect: Mapping[str, Node]) -> dict[str, str]:
+    numbers = [name for part in ("raised_by", "causes") if part in defect for name, _ in defect[part].items()]
+    for name, node in defect["sources"].items() if "sources" in defect else []:
+        if name not in numbers:
+            raise node.fail(f'"{name}" is neither in raised_by nor in causes.{near(name, tuple(numbers))}')
+    return {name: node.text() for name, node in defect["sources"].items()} if "sources" in defect else {}
+
+
+def _links(cause: str, node: Node, kind: str, conditions: Mapping[str, ConditionRule], sources: Mapping[str, str] | None = None) -> Iterator[CauseLink]:
     for effect, strength in node.items():
         _exists(strength, effect, kind, conditions)
-        yield CauseLink(cause, effect, strength.probability())
+        yield CauseLink(cause, effect, strength.probability(), (sources or {}).get(effect, ""))
 
 
 def _exists(node: Node, condition: str, kind: str, conditions: Mapping[str, object]) -> None:
@@ -136,12 +146,12 @@ def _propagation(root: Node, kinds: Mapping[str, KindKnowledge]) -> Iterator[Pro
         rule = node.fields(PROPAGATION)
         to_kind = rule["to"].one_of("entity kind with rules", kinds)
         cause, effect = rule["cause"].text(), rule["effect"].text()
-        source = kinds[from_kind]
-        if cause not in source.defects:
-            _exists(rule["cause"], cause, from_kind, source.conditions)
+        if cause not in kinds[from_kind].defects:
+            _exists(rule["cause"], cause, from_kind, kinds[from_kind].conditions)
         _exists(rule["effect"], effect, to_kind, kinds[to_kind].conditions)
         toward = Toward(rule["toward"].one_of("end of a relation", {end.value: end for end in Toward}))
-        yield PropagationRule(rule["over"].one_of("relation", RELATION_KINDS), toward, from_kind, cause, to_kind, effect, _strength(rule["strength"]))
+        over, source = rule["over"].one_of("relation", RELATION_KINDS), rule["source"].text() if "source" in rule else ""
+        yield PropagationRule(over, toward, from_kind, cause, to_kind, effect, _strength(rule["strength"]), source)
 
 
 def _strength(node: Node) -> Strength:
@@ -170,6 +180,7 @@ def _examples(root: Node) -> Iterator[WorkedExample]:
             symptoms=numbers["symptoms"],
             findings=numbers["findings"],
             first=test["first"].text() if "first" in test else "",
+            unlike=test["unlike"].text() if "unlike" in test else "",
         )
 
 

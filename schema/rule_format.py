@@ -63,6 +63,7 @@ CONDITION: Shape = (
     Key("leak", "P(holds | no known cause); 0.00002 unless said.", PROBABILITY),
     Key("false_positive", "P(detector fires | does not hold); 0.005 unless said.", PROBABILITY),
     Key("false_negative", "P(detector silent | holds); 0.1 unless said.", PROBABILITY),
+    Key("shows_after", "Seconds it holds before what is measured can show it; 0 unless said.", {"type": "number", "minimum": 0}),
 )
 DEFECT: Shape = (
     Key("summary", "What is wrong, in a sentence.", TEXT, required=True),
@@ -70,6 +71,9 @@ DEFECT: Shape = (
     Key("causes", "Condition of the same entity -> P(it holds | this defect alone).", _each(REMOVABLE), required=True),
     Key("remedies", "What would fix it.", _list({"$ref": "#/$defs/remedy"}), required=True),
     Key("source", 'Who says how often; "guess" is valid, and counted.', TEXT, required=True),
+    Key(
+        "sources", "Change of raised_by, or condition of causes -> who says that number, where it is not the source of the defect or of the file.", _each(TEXT)
+    ),
     Key("owner", "Who can mend it, where that is not the owner of the kind.", TEXT),
     Key(
         "raised_by",
@@ -100,6 +104,7 @@ PROPAGATION: Shape = (
         {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"$ref": "#/$defs/expression"}, {"type": "null"}]},
         required=True,
     ),
+    Key("source", "Who says so, where it is not the source of the file.", TEXT),
 )
 EXAMPLE: Shape = (
     Key("name", "What the example shows.", TEXT, required=True),
@@ -110,6 +115,7 @@ EXAMPLE: Shape = (
     Key("symptoms", "What must follow from the causes, with at least this probability.", _each(NUMBER)),
     Key("findings", "Condition -> log-likelihood ratio.", _each(NUMBER)),
     Key("first", "The defect that must rank first under the findings.", TEXT),
+    Key("unlike", "The defect that the findings look like at first sight, and that must stay well behind.", TEXT),
 )
 RULES: Shape = (
     KIND,

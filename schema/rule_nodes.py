@@ -74,6 +74,13 @@ class Node:
             raise self.fail(f"a probability between 0 and 1 is needed here, not {number:g}.")
         return number
 
+    def amount(self) -> float:
+        """A finite number of at least 0."""
+        number = self.number()
+        if not 0.0 <= number < float("inf"):
+            raise self.fail(f"a number of at least 0 is needed here, not {number:g}.")
+        return number
+
     def one_of(self, what: str, choices: Mapping[str, object]) -> str:
         """One of some names."""
         name = self.text()

@@ -348,7 +348,7 @@ class EvidenceEngine:
         yield Finding(
             condition=ConditionRef(ref, rule.name),
             log_likelihood_ratio=ratio,
-            onset=int(judged.onset[place]) if ratio > 0 else None,
+            onset=int(judged.onset[place] - rule.shows_after * SECOND) if ratio > 0 else None,
             amount=words.amount,
             unit=words.unit,
             observed=words.text,

@@ -186,6 +186,20 @@ def test_an_onset_lasts_as_long_as_its_episode(estate: Estate) -> None:
     assert abs(onset - began) <= 20 * SECOND
 
 
+def test_an_onset_is_dated_back_by_what_the_signal_needs_to_show(estate: Estate) -> None:
+    healthy = estate.windows + 10
+
+    def unready(counts: WindowCounts, _: random.Random) -> None:
+        counts.samples[PODS[0], "pod_ready"] = [0.0 if estate.windows > healthy else 1.0]
+
+    state = estate.live(20, unready)
+    onset = next(each.onset for each in state.findings if (each.condition.entity, each.condition.condition) == (PODS[0], "not_ready"))
+    assert onset is not None
+    shown, after = healthy * WINDOW, int(load_knowledge().kinds["pod"].conditions["not_ready"].shows_after) * SECOND
+    assert after == 20 * SECOND
+    assert abs(onset - (shown - after)) <= 2 * WINDOW
+
+
 def test_the_order_of_rows_leaves_no_trace() -> None:
     states = []
     for shuffle in (False, True):

@@ -38,6 +38,21 @@ def test_an_example_the_knowledge_contradicts_fails_and_says_what_was_found(symp
     assert told in result.detail
 
 
+@pytest.mark.parametrize(
+    ("unlike", "findings", "told"),
+    [
+        ("worker_pool_exhausted", {"own_time_high": 5.0, "latency_high": 5.0, "worker_use_high": 2.0}, "wanted less than half of the first"),
+        ("unavailable", {"own_time_high": 5.0, "latency_high": 5.0, "unanswered_high": -2.0}, "would show nothing of what was found"),
+    ],
+)
+def test_what_an_example_is_unlike_must_look_like_it_and_stay_well_behind(unlike: str, findings: dict[str, float], told: str) -> None:
+    cart = "service:c/shop/cart"
+    found = {f"{cart}.{condition}": ratio for condition, ratio in findings.items()}
+    result = run_example(KNOWLEDGE, WorkedExample("wrong", "here:1", {cart: "service"}, (), {}, (), {}, found, f"{cart}.slow_code", f"{cart}.{unlike}"))
+    assert not result.passed
+    assert told in result.detail
+
+
 def test_an_example_of_a_condition_that_is_not_there_fails_with_its_place() -> None:
     example = WorkedExample("wrong", "here:1", {"service:c/shop/cart": "service"}, (), {}, ("service:c/shop/cart.haunted",), {}, {}, "")
     result = run_example(KNOWLEDGE, example)
@@ -47,4 +62,4 @@ def test_an_example_of_a_condition_that_is_not_there_fails_with_its_place() -> N
 
 def test_knowledge_is_not_empty() -> None:
     assert isinstance(KNOWLEDGE, CausalKnowledge)
-    assert len(KNOWLEDGE.examples) > 20
+    assert len(KNOWLEDGE.examples) > 80

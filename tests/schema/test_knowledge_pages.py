@@ -25,7 +25,18 @@ def test_a_page_is_current(name: str) -> None:
 
 
 def test_no_page_is_left_of_a_kind_that_is_gone() -> None:
-    assert {path.name for path in FOLDER.glob("*.md")} == {*PAGES, "not-covered.md"}
+    assert {path.name for path in FOLDER.glob("*.md")} == {*PAGES, "not-covered.md", "sources.md"}
+
+
+def test_every_source_that_a_rule_names_is_told() -> None:
+    knowledge, told = load_knowledge(), (FOLDER / "sources.md").read_text(encoding="utf-8")
+    texts = {rule.source for rule in knowledge.propagation}
+    for kind in knowledge.kinds.values():
+        texts |= {kind.source, *(link.source for link in kind.links)}
+        texts |= {text for defect in kind.defects.values() for text in (defect.source, *defect.sources.values())}
+    named = {each for text in texts if not text.startswith("guess") for each in text.split(", ") if each}
+    assert named >= {"by definition", "Dean 2008", "DORA 2024"}
+    assert [each for each in named if f"**{each}**".lower() not in told.lower()] == []
 
 
 def test_the_committed_schema_is_current() -> None:
