@@ -140,8 +140,16 @@ def overlaid(below: Node, above: Node) -> Node:
         elif key in LISTS_OF_NAMED and key in merged:
             merged[key] = _lists_overlaid(merged[key], node, _identity(LISTS_OF_NAMED[key]))
         else:
-            merged[key] = overlaid(merged[key], node) if key in merged else node
+            merged[key] = overlaid(merged[key], node) if key in merged else _new(key, node, below)
     return Node(above.file, above.line, merged)
+
+
+def _new(key: str, node: Node, below: Node) -> Node:
+    """What stands nowhere below. Where all that stands there has a summary and this has none, it was meant to change one of them."""
+    described = [isinstance(each.value, dict) and "summary" in each.value for each in below.value.values()]
+    if described and all(described) and isinstance(node.value, dict) and "summary" not in node.value:
+        raise node.fail(f'there is no "{key}" to change here, and a new one needs a summary.{near(key, tuple(below.value))}')
+    return node
 
 
 def _lists_overlaid(below: Node, above: Node, identity: Callable[[Node], Hashable]) -> Node:

@@ -97,7 +97,7 @@ async def test_after_a_reload_every_window_is_judged_as_if_the_rules_had_always_
 @pytest.mark.parametrize(
     ("name", "text", "place"),
     [
-        ("database", BROKEN, r'rules/database.yaml:3: the key "summary" is missing'),
+        ("database", BROKEN, 'rules/database.yaml:3: there is no "slow_qery" to change here, and a new one needs a summary. Did you mean "slow_query"?'),
         ("database", "kind: [\n", "rules/database.yaml:2: this is no YAML"),
         ("overrides", CONTRADICTING, 'rules/overrides.yaml:3: "slow_query" is 0.01 here and 0.03 at'),
     ],

@@ -67,6 +67,10 @@ def test_what_the_rest_still_needs_can_not_be_removed(tmp_path: Path) -> None:
             r'mine\.yaml:3: "deplyo" is neither in raised_by nor in causes\. Did you mean "deploy"\?',
         ),
         ("kind: database\nconditions:\n  errors_high: {shows_after: -1}\n", r"mine\.yaml:3: a number of at least 0 is needed here, not -1"),
+        (
+            "kind: database\ndefects:\n  slow_qery: {prior_per_hour: 0.1}\n",
+            r'mine\.yaml:3: there is no "slow_qery" to change here, .* Did you mean "slow_query"\?',
+        ),
         ("kind: database\nreplaces: maybe\n", r"mine\.yaml:2: true or false is needed here"),
         ("kind: database\ndefects:\n  slow_query: {prior: 0.1}\n", r'mine\.yaml:3: the key "prior" is not known here'),
         ("kind: [\n", r"this is no YAML"),
