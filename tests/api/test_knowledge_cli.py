@@ -62,7 +62,7 @@ def test_a_broken_overlay_is_refused_with_file_and_line(tmp_path: Path, capsys: 
 def test_test_runs_examples_and_linter_and_fails_for_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["knowledge", "test"]) == 0
     out = capsys.readouterr().out
-    assert "note: unused attribute: heap_share" in out
+    assert "note: unused attribute: pool_pending" in out
     assert "numbers are guesses" in out
     text = 'kind: node\ndefects:\n  down: {remedies: [{action: Look., effect: "?", risk: None.}]}\n'
     (tmp_path / "mine.yaml").write_text(text)
