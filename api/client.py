@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import httpx
 
-from api.client_results import (
+from api.client_results import Drop, Entity, EntityAttribute, Instant, Relation, RelationStatistics, Result, Status, Topology, as_json, read, selection
+from api.client_verdicts import (
     Account,
     CausalPath,
     Cause,
@@ -20,32 +21,20 @@ from api.client_results import (
     Change,
     Condition,
     Diagnosis,
-    Drop,
     Effect,
-    Entity,
-    EntityAttribute,
     Evidence,
     Explanation,
     Hop,
     Impact,
     Incident,
-    Instant,
     Intervention,
     NextObservation,
-    Relation,
-    RelationStatistics,
     Remedy,
-    Result,
     RootCause,
     RuledOut,
-    Status,
     Step,
     Symptom,
-    Topology,
     WhatIf,
-    as_json,
-    read,
-    selection,
 )
 from api.instants import write_instant
 

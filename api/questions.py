@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.client import QueryRefusedError, WhenceClient, WhenceClientError
-from api.client_results import Entity, Impact, Intervention, Relation, Topology, read, selection
+from api.client_results import Entity, Relation, Topology, read, selection
+from api.client_verdicts import Impact, Intervention
 from api.instants import InstantError, parse_instant
 from api.terminal import CommandError
 

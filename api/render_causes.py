@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from api.client_results import CauseExplanation, CauseSets, Diagnosis, Effect, Evidence, Explanation, Impact, Incident, RootCause, WhatIf
+from api.client_verdicts import CauseExplanation, CauseSets, Diagnosis, Effect, Evidence, Explanation, Impact, Incident, RootCause, WhatIf
 from api.render import columns, described, finding, heading, moment, paragraphs, percent, say, span_of
 from api.render_explanation import render_sets, render_would_tell, told_why
 

@@ -7,7 +7,7 @@ from math import exp
 
 from rich.console import Console
 
-from api.client_results import CausalPath, CauseExplanation, CauseSets, Explanation, NextObservation, Step
+from api.client_verdicts import CausalPath, CauseExplanation, CauseSets, Explanation, NextObservation, Step
 from api.render import columns, described, finding, heading, percent, say
 
 SMALLEST_REST = 0.05

@@ -20,7 +20,8 @@ import pytest
 import api.questions
 from api.cli import main
 from api.client import QueryRefusedError, ServerUnreachableError
-from api.client_results import (
+from api.client_results import Drop, Entity, EntityAttribute, Instant, Relation, RelationStatistics, Status, Topology, as_json
+from api.client_verdicts import (
     Account,
     CausalPath,
     Cause,
@@ -31,29 +32,20 @@ from api.client_results import (
     Change,
     Condition,
     Diagnosis,
-    Drop,
     Effect,
-    Entity,
-    EntityAttribute,
     Evidence,
     Explanation,
     Hop,
     Impact,
     Incident,
-    Instant,
     Intervention,
     NextObservation,
-    Relation,
-    RelationStatistics,
     Remedy,
     RootCause,
     RuledOut,
-    Status,
     Step,
     Symptom,
-    Topology,
     WhatIf,
-    as_json,
 )
 from api.doctor import ADVICE
 from api.settings import ServeSettings, flag, variable
@@ -137,23 +129,6 @@ def entity(identity: str, *attributes: tuple[str, str], sources: tuple[str, ...]
     return Entity(identity, kind, cluster, namespace, name, service, tuple(EntityAttribute(*each) for each in attributes), sources, ONSET, AT)
 
 
-RULES = """\
-kind: node
-conditions:
-  not_ready: {summary: The machine is not ready., attribute: node_ready, detector: not_ready}
-defects:
-  down:
-    summary: The machine stopped.
-    prior_per_hour: 0.0003
-    source: guess
-    causes: {not_ready: 0.9}
-    remedies: [{action: Replace it., effect: It is back., risk: None.}]
-tests:
-  - name: a machine that is down is not ready
-    entities: ["node:c//n1"]
-    causes: ["node:c//n1.down"]
-    symptoms: {"node:c//n1.not_ready": 0.99}
-"""
 ENTITIES = (entity(ITEMS), entity(CART, ("service.version", "1.4")), entity(CHECKOUT, sources=("otlp.metrics",)))
 TRAFFIC = RelationStatistics(60.0, 240, 6, 4.0, 0.025, 0.2493)
 RELATIONS = (
@@ -389,29 +364,6 @@ def test_help_shows_every_setting_with_its_variable_and_default(monkeypatch: pyt
         assert flag(name) in out
         assert str(field.default or "empty" if field.default is not None else "none") in out
     assert "WHENCE_CONFIG" in out
-
-
-def test_the_packaged_knowledge_is_examined_without_a_server(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    code = main(["doctor", "--knowledge", "--json"])
-    report = orjson.loads(capsysbinary.readouterr().out)
-    assert code == (0 if report["passed"] else 1)
-    assert {"name", "location", "passed", "detail"} <= report["examples"][0].keys()
-
-
-def test_a_failing_worked_example_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "node.yaml").write_text(RULES)
-    assert main(["doctor", "--knowledge", str(tmp_path)]) == 1
-    out = capsys.readouterr().out
-    assert "node.yaml:" in out
-    assert "(wanted 0.99)" in out
-    assert "worked examples hold" in out
-    assert "schema/causal/node.yaml" in out  # the packaged example too, which the weaker link breaks
-
-
-def test_a_broken_rule_file_is_told_with_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "node.yaml").write_text("kind: nodule\n")
-    assert main(["doctor", "--knowledge", str(tmp_path)]) == 2
-    assert "node.yaml:1" in capsys.readouterr().err
 
 
 def _camel(value: Any) -> Any:

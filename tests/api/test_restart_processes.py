@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.client import WhenceClient
-from api.client_results import Diagnosis
+from api.client_verdicts import Diagnosis
 from tests.api.recordings import SECOND, START, Line, shop_lines
 from tests.api.test_server import LONG, send, serving
 
