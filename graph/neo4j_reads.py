@@ -16,7 +16,7 @@ from graph.walks import difference, instant_of
 from schema.identity import EntityRef
 
 FOREVER = 2**62
-PAGE = 2_000
+PAGE, CHANGES_PAGE = 2_000, 20_000
 HIGHEST = "\U0010ffff"  # no identity comes after it
 
 
@@ -79,6 +79,12 @@ async def changes(transaction: Transaction, since: int, until: int | None, limit
     last = FOREVER if until is None else milliseconds(until)
     rows = await rows_of(transaction, cypher.CHANGES, since=milliseconds(since), until=last, limit=FOREVER if limit is None else limit)
     return [change_of(row) for row in rows]
+
+
+async def changes_after(transaction: Transaction, place: Sequence[Any], limit: int) -> tuple[Sequence[StructureChange], Sequence[Any]]:
+    """A page of all changes, and the place to go on from; `[-1]` is before the first."""
+    rows = await rows_of(transaction, cypher.CHANGES_AFTER, since=place[0], after=place, limit=limit)
+    return [change_of(row) for row in rows], rows[-1]["place"] if rows else place
 
 
 async def entity_intervals(transaction: Transaction, ids: Sequence[str]) -> list[EntityInterval]:

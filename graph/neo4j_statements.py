@@ -268,6 +268,15 @@ MATCH (c:StructureChange) WHERE c.at > $since AND c.at <= $until AND c.entity IS
 RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.kind AS kind, c.target AS target, c.detail AS detail
 ORDER BY at, event, entity, source, kind, target LIMIT $limit
 """
+# A page in the same order, after the place of the last one; of changes that say the same their own identity tells which is next.
+CHANGES_AFTER = """
+MATCH (c:StructureChange) WHERE c.at >= $since AND c.entity IS NOT NULL
+WITH c, [c.at, c.event, c.entity, coalesce(c.source, ''), coalesce(c.kind, ''), coalesce(c.target, ''), elementId(c)] AS place
+WHERE place > $after
+WITH c, place ORDER BY place LIMIT $limit
+RETURN c.at AS at, c.event AS event, c.entity AS entity, c.source AS source, c.kind AS kind, c.target AS target, c.detail AS detail, place
+ORDER BY place
+"""
 
 
 def _listed(*parts: str) -> str:

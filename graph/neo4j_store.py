@@ -135,8 +135,10 @@ class Neo4jGraphStore:
                 if found := await self._read("records", partial(of_entities, ids=ids)):
                     yield found
                 after = ids[-1]
-        if changes := await self.changes(-1):
+        changes, place = await self._read("records", partial(reads.changes_after, place=[-1], limit=reads.CHANGES_PAGE))
+        while changes:
             yield changes
+            changes, place = await self._read("records", partial(reads.changes_after, place=place, limit=reads.CHANGES_PAGE))
         if doings := await self.entity_changes(-1):
             yield doings
         after = ""

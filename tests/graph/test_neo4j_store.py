@@ -11,6 +11,7 @@ import pytest_asyncio
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
 from neo4j.exceptions import Neo4jError
 
+from graph import neo4j_reads as reads
 from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
 from graph.checking import check
 from graph.neo4j_address import parse_neo4j
@@ -19,7 +20,7 @@ from graph.neo4j_store import OVERTAKEN, Neo4jGraphStore
 from graph.opening import open_store
 from graph.sqlite_store import SqliteGraphStore
 from graph.store import StoreError, StoreUnavailableError, StoreVersionError
-from graph.topology import Entity, Relation, RelationKey, RelationStatistics
+from graph.topology import Entity, Relation, RelationKey, RelationStatistics, StructureChange
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
 from schema.windows import ChangeKind
@@ -299,6 +300,25 @@ async def test_what_expired_is_under_no_label_of_the_present_and_its_incidents_s
     await store.upsert_entities([Entity(CART, {}, ("t",), 7 * MS, 7 * MS)])
     found = await driver.execute_query("MATCH (i:Incident)-[:CAUSED_BY]->(e {id: 'service:c/shop/cart'}) RETURN labels(e) AS labels")
     assert [set(record["labels"]) for record in found.records] == [{"Entity", "Service"}]
+
+
+@pytest.mark.slow
+async def test_changes_are_exported_page_by_page_in_their_order_none_twice_and_none_left_out(
+    driver: AsyncDriver, store: Neo4jGraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [EntityRef("service", "c", "shop", name) for name in "bcad"]
+    await store.upsert_entities([Entity(ref, {}, ("t",), MS, MS) for ref in refs])
+    await store.upsert_relations([Relation(RelationKey(refs[0], "calls", ref), ("t",), 0.9, MS, MS, None) for ref in refs])
+    await store.upsert_entities([Entity(ref, {"version": "2"}, ("t",), MS, 2 * MS) for ref in refs[:2]])
+    # Another says the same: both are told.
+    await driver.execute_query("MATCH (c:StructureChange) WITH c LIMIT 1 CREATE (again:StructureChange) SET again = properties(c)")
+    expected = list(await store.changes(-1))
+    for size in (1, 2, 3, 100):
+        monkeypatch.setattr(reads, "CHANGES_PAGE", size)
+        pages = [batch async for batch in store.records() if isinstance(batch[0], StructureChange)]
+        assert [change for page in pages for change in page] == expected
+        assert max(map(len, pages)) <= size
+    assert len(expected) == 11
 
 
 @pytest.mark.slow
