@@ -2,8 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Rooms that are tested at the same time: tests wait for processes, servers and disks about as long as they compute.
+JOBS ?= 2
+ROOMS := $(filter-out __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 
-.PHONY: setup demo neo4j test test-fast py2neo check format lint types layers bench lock clean
+.PHONY: setup demo neo4j test $(ROOMS:%=test-%) test-fast py2neo check format lint types layers bench lock clean
 
 setup: $(VENV)/.ready
 
@@ -24,7 +27,15 @@ neo4j:
 	@python3 infra/neo4j/local.py start $(ARGS)
 
 test: setup
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(ROOMS:%=test-%)
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+# What belongs to no room is tested with the last.
+$(ROOMS:%=test-%): test-%: setup
+	$(BIN)/python -m pytest tests/$* $(if $(filter schema,$*),$(wildcard tests/test_*.py))
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

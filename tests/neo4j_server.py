@@ -21,6 +21,7 @@ from graph.neo4j_address import Neo4jAddress, parse_neo4j
 from graph.neo4j_schema import LABELS
 
 LAUNCHER = Path(__file__).parent.parent / "infra" / "neo4j" / "local.py"
+QUICKLY = "--java=-XX:TieredStopAtLevel=1"  # half the CPU of a start goes into compiling what a test's few statements never repay
 IMAGE = "neo4j:5.26.30"
 HOW = (
     "No Neo4j for the tests: install Java 17 or later and Maven (Debian: apt-get install default-jre-headless maven), or start Docker with testcontainers "
@@ -57,7 +58,7 @@ def neo4j_for_tests(home: Path) -> Iterator[Neo4jServer]:
 
 def launch(home: Path, *options: str) -> Neo4jAddress:
     """Starts the launcher's server in `home`; the same address while it runs."""
-    state = json.loads(ask(home, "start", "--json", *(options or ("--port", "0"))))
+    state = json.loads(ask(home, "start", "--json", QUICKLY, *(options or ("--port", "0"))))
     return parse_neo4j(state["uri"], state["user"], state["password"])
 
 

@@ -68,6 +68,7 @@ def arguments() -> argparse.Namespace:
     starting.add_argument("--heap", default="768m")
     starting.add_argument("--page-cache", default="256m")
     starting.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a setting of neo4j.conf; may be repeated")
+    starting.add_argument("--java", action="append", default=[], metavar="OPTION", help="an option of Java, as --java=-XX:TieredStopAtLevel=1; may be repeated")
     starting.add_argument("--timeout", type=float, default=120, help="seconds to wait until the server takes work")
     parser.add_argument_group("stop").add_argument("--wipe", action="store_true", help="forget the data of the version too")
     return parser.parse_intermixed_args()
@@ -154,7 +155,7 @@ def start(home: Path, version: str, told: argparse.Namespace) -> dict[str, Any]:
     if told.port and not is_free(told.port):
         fail(f"port {told.port} is taken: choose another, or leave --port away.")
     arguments_file = configure(home, version, jars, told, port)
-    process = launch(home, version, [java, *flags(told.heap, java_version), f"@{arguments_file}"])
+    process = launch(home, version, [java, *flags(told.heap, java_version), *told.java, f"@{arguments_file}"])
     try:
         wait_until_started(process, home, told.timeout)
         password = settle_password(home, port, told.password)
@@ -316,6 +317,8 @@ def settle_password(home: Path, port: int, wanted: str | None) -> str:
         with logged_in(port, USER, password) as bolt:
             bolt.run("RETURN 1")
     except BoltError as refused:
+        if "Unavailable" in refused.code or "ReadOnly" in refused.code:  # as one that was killed may be, before it has recovered
+            fail(f"the server started and takes no work ({refused}): see {home / 'logs'}, and start it without --conf if that made it read-only.")
         fail(f"the server refused the password ({refused}): choose another, or start it with --fresh if its data may go.")
     except OSError as trouble:
         fail(f"the server started but does not answer at port {port} ({trouble}): see {home / 'logs'}.")

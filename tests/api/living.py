@@ -16,6 +16,8 @@ from api.graph_writer import GraphWriter, WriterLimits
 from api.pipeline import Step
 from graph.journal import Journal
 from graph.live import LiveGraph
+from graph.neo4j_address import is_neo4j, parse_neo4j
+from graph.neo4j_store import Neo4jGraphStore
 from graph.opening import open_store
 from graph.topology import EntityObservation, RelationKey, RelationObservation, TopologyDelta
 from ingest.assembler import ClosedWindow
@@ -27,6 +29,7 @@ from schema.windows import TelemetryWindow
 
 SECOND = 1_000_000_000
 PATIENCE = 10.0  # a store that is slow because a machine is busy is not away
+RETRY = 0.5  # seconds that the driver repeats what a store that is away did not take
 PACE = 1.0  # seconds a window while the store is away: a store catches up faster
 
 
@@ -46,9 +49,8 @@ def step(graph: LiveGraph, number: int) -> Step:
 async def main(directory: Path, windows: int, most_bytes: int) -> None:
     """Goes on after the incidents that the store holds."""
     graph = LiveGraph()
-    store = open_store(
-        os.environ.get("WHENCE_STORE", "sqlite"), directory, os.environ.get("WHENCE_STORE_USER", ""), os.environ.get("WHENCE_STORE_PASSWORD", "")
-    )
+    url, user, password = (os.environ.get(name, "") for name in ("WHENCE_STORE", "WHENCE_STORE_USER", "WHENCE_STORE_PASSWORD"))
+    store = Neo4jGraphStore(parse_neo4j(url, user, password), retry_seconds=RETRY) if is_neo4j(url) else open_store(url or "sqlite", directory)
     writer = GraphWriter(graph, store, Journal(directory / "journal.db"), limits=WriterLimits(patience=PATIENCE, retry=0.01))
     await store.ensure_schema()
     await writer.begin()
