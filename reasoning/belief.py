@@ -266,7 +266,7 @@ class BeliefState:
         self._work: WorkList = work_list(clusters.first_in.size)
         self._pending = self._unsettled = np.zeros(0, np.int32)
         self._position = positions(network.order)
-        self._cores = CoreSolver(clusters, self._messages, self._evidence, network.feedback, self._settings, self._plans)
+        self._cores = CoreSolver(clusters, self._messages, self._work, self._evidence, network.feedback, self._settings, self._plans)
 
     def _make_room(self, pairs: int) -> None:
         self._clusters = with_room(self._clusters, pairs)

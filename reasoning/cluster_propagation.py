@@ -15,9 +15,11 @@ from reasoning.native import inlined
 from schema.batches import Float64, Int32
 
 TOLERANCE = 1e-2  # how much the messages into a cluster may have moved, as a sum of logs, before it is renewed
-UNDAMPED, DAMPING = 6, 0.3  # visits that suffice where there are few loops; then old messages keep this share
+# Visits that suffice where there are few loops; then old messages keep a share. What creeps towards rest is held up by damping, so it grows late.
+UNDAMPED, DAMPING = 6, 0.3
 STUBBORN, MORE_DAMPING = 24, 0.6
-OSCILLATING, MOST_DAMPING = 60, 0.9
+SWINGING, STRONG_DAMPING = 150, 0.8
+OSCILLATING, MOST_DAMPING = 200, 0.9
 MOST_VISITS = 300  # a cluster that still moves then no longer moves others
 FEW_PAIRS = 16  # a cluster with more tells its effects only when what they hear would change
 NO_END = 1 << 62
@@ -84,9 +86,39 @@ def visit(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch,
             touched += 1
         messages.visits[cluster] += 1
         visits = messages.visits[cluster]
-        damping = 0.0 if visits <= UNDAMPED else DAMPING if visits <= STUBBORN else MORE_DAMPING if visits <= OSCILLATING else MOST_DAMPING
-        renew(clusters, messages, work, room, cluster, damping, tolerance if visits < MOST_VISITS else np.inf)
+        renew(clusters, messages, work, room, cluster, _damping(visits), tolerance if visits < MOST_VISITS else np.inf)
     return touched
+
+
+@inlined
+def _damping(visits: int) -> float:
+    if visits <= STUBBORN:
+        return 0.0 if visits <= UNDAMPED else DAMPING
+    return MORE_DAMPING if visits <= SWINGING else STRONG_DAMPING if visits <= OSCILLATING else MOST_DAMPING
+
+
+@inlined
+def settle_within(clusters: Clusters, messages: Messages, work: WorkList, room: Scratch, chosen: Int32, tolerance: float) -> None:
+    """Brings some clusters to rest among themselves, Int32[c]: whoever else hears news is not visited. The list must be empty."""
+    _fence(clusters, work, chosen, 1)
+    settle(clusters, messages, work, room, chosen, tolerance)
+    _fence(clusters, work, chosen, 0)
+
+
+@inlined
+def _fence(clusters: Clusters, work: WorkList, chosen: Int32, waits: int) -> None:
+    """Has those next to the chosen clusters, and not among them, wait (1) or no longer (0)."""
+    for cluster in chosen:
+        pair = clusters.first_in[cluster]
+        while pair >= 0:
+            work.waiting[clusters.source[pair]] = waits > 0
+            pair = clusters.next_in[pair]
+        pair = clusters.first_out[cluster]
+        while pair >= 0:
+            work.waiting[clusters.effect[pair]] = waits > 0
+            pair = clusters.next_out[pair]
+    for cluster in chosen:
+        work.waiting[cluster] = False
 
 
 @inlined

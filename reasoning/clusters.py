@@ -321,3 +321,19 @@ def _by_entity(entity: Int32) -> tuple[Int64, Int64]:
 
 def _starts(owner: Int32, owners: int) -> Int32:
     return np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=owners)))).astype(np.int32)
+
+
+@compiled
+def pairs_of(clusters: Clusters, chosen: Int32) -> Int32:
+    """The pairs out of and into some clusters, some of them twice: Int32."""
+    found = [0]
+    for cluster in chosen:
+        pair = clusters.first_in[cluster]
+        while pair >= 0:
+            found.append(int(pair))
+            pair = clusters.next_in[pair]
+        pair = clusters.first_out[cluster]
+        while pair >= 0:
+            found.append(int(pair))
+            pair = clusters.next_out[pair]
+    return np.array(found[1:], np.int32)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning.cluster_messages import Messages
-from reasoning.clusters import Clusters
+from reasoning.cluster_messages import Messages, WorkList, scratch
+from reasoning.cluster_propagation import settle_within
+from reasoning.clusters import Clusters, pairs_of
 from reasoning.cores import STAMPS, UNCUT, find_cores, split_core
 from reasoning.families import Families, Family, united
 from reasoning.feedback_ties import feedback_influence, joined_by_feedback, tied_to
@@ -17,6 +18,8 @@ from reasoning.network import FeedbackLinks
 from reasoning.regions import MOST_UNCUT, PlanCache, Region, connected, feedback_within, plan_region
 from reasoning.solution import probabilities
 from schema.batches import Float64, Int32, Int64
+
+FINER, FINEST = 0.01, 2e-5  # the share of the tolerance to which a core is settled before it is cut; below the second, 32 bits find no rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +31,33 @@ class BeliefSettings:
 
     tolerance: float = 1e-3
     influence: float = 1e-4
-    coarser: float = 3.0
+    coarser: float = 1.5
     most_uncut: int = MOST_UNCUT
 
 
 class CoreSolver:
-    """Shares the clusters, messages and evidence of a state with it.
+    """Shares the clusters, messages, empty work list and evidence of a state with it.
 
     answer: Float64[n], P(holds) as of the last `solve`. families: what was solved together. unsolved: Int32[u], clusters whose cores the
     next `solve` finds and solves. inside: Int32[n], room to work, -1 everywhere.
     """
 
     def __init__(
-        self, clusters: Clusters, messages: Messages, log_evidence: Float64, feedback: FeedbackLinks, settings: BeliefSettings, plans: PlanCache
+        self,
+        clusters: Clusters,
+        messages: Messages,
+        work: WorkList,
+        log_evidence: Float64,
+        feedback: FeedbackLinks,
+        settings: BeliefSettings,
+        plans: PlanCache,
     ) -> None:
         count = clusters.first_in.size
         self.answer = np.zeros(clusters.leak.size)
         self.families = Families(count)
         self.unsolved: Int32 = np.zeros(0, np.int32)
+        self._work = work
+        self._room = scratch()
         self._evidence = log_evidence
         self._settings = settings
         self._plans = plans
@@ -123,6 +135,8 @@ class CoreSolver:
         if region is not None:
             self.answer[variables] = probabilities(region.log_odds())
             return [region], uncut and region.complete
+        if threshold <= self._settings.influence:
+            self._settle_around(core)
         coarser = self._settings.influence if threshold == UNCUT else threshold * self._settings.coarser
         if coarser > 1.0:
             self.answer[variables] = self._messages.belief[variables]
@@ -131,6 +145,12 @@ class CoreSolver:
         members, start = split_core(self._clusters, self._messages, core, coarser, self._stamp, self._now, self.answer)
         pieces, _ = joined_by_feedback(_pieces(members, start), np.full(start.size - 1, coarser), self._ties(coarser, core), coarser, self._clusters.cluster)
         return [region for piece in pieces for region in self._solve_core(piece, coarser)[0]], False
+
+    def _settle_around(self, core: Int32) -> None:
+        """Where to cut a core hangs on small differences in what it says and hears: what is left of the way to rest must not decide it."""
+        pairs = pairs_of(self._clusters, core)
+        near = np.unique(np.concatenate((core, self._clusters.source[pairs], self._clusters.effect[pairs])))
+        settle_within(self._clusters, self._messages, self._work, self._room, near, max(FINER * self._settings.tolerance, FINEST))
 
     def _planned(self, core: Int32, threshold: float) -> tuple[Region | None, Int64, bool]:
         """A core's region, None where it is too wide; its variables, and whether nothing that speaks was cut."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning.cluster_messages import Messages
-from reasoning.clusters import MOST_TARGETS, NONE, Clusters, chain_pairs
-from reasoning.native import compiled
+from reasoning.clusters import MOST_TARGETS, NONE, Clusters, chain_pairs, pairs_of
 from reasoning.network import ranges
 from reasoning.sharding.protocol import Facts
 from schema.batches import Int32
@@ -106,22 +105,6 @@ def facts_of(whole: Clusters, messages: Messages, clusters: Int32) -> Facts:
     pairs = pairs_of(whole, clusters)
     known = messages.log_evidence[variables], whole.leak[variables]
     return Facts(clusters, variables, *known, own, whole.own_strength[own], pairs, whole.strength[pairs])
-
-
-@compiled
-def pairs_of(whole: Clusters, chosen: Int32) -> Int32:
-    """The pairs out of and into some clusters, some of them twice: Int32."""
-    found = [0]
-    for cluster in chosen:
-        pair = whole.first_in[cluster]
-        while pair >= 0:
-            found.append(int(pair))
-            pair = whole.next_in[pair]
-        pair = whole.first_out[cluster]
-        while pair >= 0:
-            found.append(int(pair))
-            pair = whole.next_out[pair]
-    return np.array(found[1:], np.int32)
 
 
 def _ranges(pointers: Int32, chosen: Int32) -> Int32:

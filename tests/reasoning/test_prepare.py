@@ -32,6 +32,7 @@ test_constraints.test_a_ruled_out_cause_no_longer_explains_the_symptom()
 test_compile.test_of_services_that_call_in_a_ring_the_weakest_way_is_feedback()
 test_ordinal_posteriors.test_of_two_services_that_slow_each_other_either_explains_both()
 test_sharding.test_another_network_is_followed_and_what_stays_keeps_its_shard()
+test_sharding.test_shards_cut_a_core_that_is_too_wide_as_one_does()
 """
 
 
