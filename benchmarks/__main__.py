@@ -33,13 +33,14 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a benchmark.")] = False,
     only: Annotated[list[str] | None, typer.Option(help=f"Of diagnosis only this part, may be repeated: {', '.join(diagnosis.PARTS)}.")] = None,
     incidents: Annotated[Path, typer.Option(envvar="WHENCE_INCIDENTS", help="Folder of the recorded incidents.")] = diagnosis.BESIDE_CHECKOUT,
+    seeds: Annotated[int, typer.Option(min=1, help="Of diagnosis how many seeds of the demo's estate each fault is tried in.")] = diagnosis.SEEDS,
 ) -> None:
     """Measures and prints figures with their units in the key."""
     chosen = names or list(BENCHMARKS)
     if unknown := [name for name in chosen if name not in BENCHMARKS]:
         typer.echo(f"There is no benchmark {unknown[0]!r}. Choose from: {', '.join(BENCHMARKS)}.", err=True)
         raise typer.Exit(2)
-    benchmarks = BENCHMARKS | {"diagnosis": partial(diagnosis.run, only or (), incidents)}
+    benchmarks = BENCHMARKS | {"diagnosis": partial(diagnosis.run, only or (), incidents, seeds)}
     for name in chosen:
         try:
             figures = benchmarks[name]()

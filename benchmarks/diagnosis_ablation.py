@@ -25,10 +25,9 @@ def without(kind: type[Batch]) -> Read:
 def tenth_of_traces(paths: Sequence[Path]) -> Iterator[Batch]:
     """Reads one trace in ten, as a sampler at the head would leave; logs and metrics are not sampled."""
     for batch in read_recording(paths):
-        if isinstance(batch, SpanBatch):
-            yield spans_where(batch, batch.trace_low % np.uint64(KEPT_TRACES) == 0)
-        else:
-            yield batch
+        kept = spans_where(batch, batch.trace_low % np.uint64(KEPT_TRACES) == 0) if isinstance(batch, SpanBatch) else batch
+        if len(kept):
+            yield kept
 
 
 def without_topology(paths: Sequence[Path]) -> Iterator[Batch]:
@@ -37,10 +36,10 @@ def without_topology(paths: Sequence[Path]) -> Iterator[Batch]:
     for batch in read_recording(paths):
         if isinstance(batch, SpanBatch):
             yield _rooted(batch, owners)
-        elif isinstance(batch, MetricBatch):
-            yield points_where(batch, batch.metric != _place(batch.strings, SERVICE_GRAPH_CALLS))
         else:
-            yield batch
+            kept = points_where(batch, batch.metric != _place(batch.strings, SERVICE_GRAPH_CALLS)) if isinstance(batch, MetricBatch) else batch
+            if len(kept):
+                yield kept
 
 
 ABLATIONS: Mapping[str, Read] = {

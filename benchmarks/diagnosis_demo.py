@@ -14,6 +14,7 @@ from random import Random
 from typing import TypeVar
 
 from api.pipeline import Pipeline, Step
+from benchmarks.measure import progress
 from demo.calm import live_an_ordinary_day
 from demo.estate import DAY_OF_RECORDINGS, SECOND, STEP
 from demo.faults import FAULTS, Fault, Truth
@@ -30,6 +31,7 @@ BOTH_ASKED_AFTER = PATIENCE
 PAIRS_A_SEED = 2
 LIKELY = 0.5
 SAME_EPISODE = 60 * SECOND
+WINDOWS_BETWEEN_REPORTS = 720  # an hour
 Result = TypeVar("Result")
 
 
@@ -103,7 +105,7 @@ class LivedEstate:
 def demo_runs(seed: int, *, faults: bool, pairs: bool) -> DemoRuns:
     """Every fault of the demo, and PAIRS_A_SEED pairs of them at once, each in a warm estate of its own."""
     estate = LivedEstate(seed)
-    false = sum(len(step.incidents) for step in estate.live(WARM_UP))
+    false = len({incident.id for step in estate.live(WARM_UP) for incident in step.incidents})
     singles = [_apart(partial(_fault_run, estate, fault, seed, false)) for fault in FAULTS] if faults else []
     doubles = _pair_runs(estate, seed) if pairs else []
     return DemoRuns(tuple(singles), tuple(doubles))
@@ -118,7 +120,9 @@ def quiet_hours(seed: int, start: int, hours: float) -> QuietRun:
     last: dict[str, int] = {}
     episodes: list[str] = []
     incidents: set[str] = set()
-    for step in estate.live(hours * 3600.0):
+    for window, step in enumerate(estate.live(hours * 3600.0)):
+        if window % WINDOWS_BETWEEN_REPORTS == 0:
+            progress(f"seed {seed} after {window / WINDOWS_BETWEEN_REPORTS:g} quiet hours: {episodes}")
         incidents |= {incident.id for incident in step.incidents}
         for cause in step.diagnosis.root_causes:
             if cause.probability < LIKELY:

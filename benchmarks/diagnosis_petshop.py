@@ -35,16 +35,16 @@ def injected(incidents: Path, scenario: str, number: int) -> Replayed:
         rows = rows_of(batches[:-QUIET_BEFORE_END])
         injection = inject(rows, scenario, random)
         if injection is not None:
-            return _asked(incidents, f"{scenario} {number}", batches, rows, injection)
+            return _asked(incidents, scenario, number, batches, rows, injection)
     raise RuntimeError(f"None of {TRIES} faults of scenario {scenario} showed at the entry: is the recording whole?")
 
 
-def _asked(incidents: Path, name: str, batches: Sequence[MetricBatch], rows: Rows, injection: Injection) -> Replayed:
+def _asked(incidents: Path, scenario: str, number: int, batches: Sequence[MetricBatch], rows: Rows, injection: Injection) -> Replayed:
     at = int(batches[injection.end - 1].time.max()) + ASKED_AFTER * SECOND
     began = time.process_time()
     answer = answered(with_fault(batches, rows, injection), [at])[at]
     taken = time.process_time() - began
-    scored = score(scorer_in(incidents), name, KINDS[injection.kind], rows.names[injection.service], answer.causes, answer.services)
+    scored = score(scorer_in(incidents), f"{KINDS[injection.kind]} {number}", scenario, rows.names[injection.service], answer.causes, answer.services)
     return Replayed({0: (scored,)}, taken)
 
 

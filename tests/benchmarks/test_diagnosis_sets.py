@@ -15,14 +15,14 @@ from benchmarks.diagnosis_ablation import ABLATIONS, spans_where
 from benchmarks.diagnosis_sets import petshop, petshop_cases, trainticket
 from ingest.otlp.files import read_recording
 from schema.batches import LogBatch, MetricBatch, SpanBatch
-from tests.api.recordings import SECOND, START, shop_lines
+from tests.api.recordings import SECOND, START, Line, shop_lines
 from tests.benchmarks.synthetic import SCORER, lines
 from tests.ingest.telemetry import batch, span
 
 SLOW_FROM = 330
 
 
-def compressed(path: Path, recorded: list[dict[str, object]]) -> Path:
+def compressed(path: Path, recorded: list[Line]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(b"".join(orjson.dumps(line) + b"\n" for line in recorded)))
     return path
@@ -79,6 +79,15 @@ def test_whole_traces_are_sampled(recorded: Path) -> None:
     assert len(whole) == 400
     assert len(kept) == 40
     assert all(spans == whole[trace] for trace, spans in kept.items())
+
+
+def test_no_batch_is_left_empty(tmp_path: Path) -> None:
+    lines_of_one_trace = shop_lines(5)
+    for line in lines_of_one_trace:
+        del line["resourceSpans"][0]["scopeSpans"][0]["spans"][2:]
+    path = compressed(tmp_path / "traces.jsonl.gz", lines_of_one_trace)
+    assert list(read_recording([path]))
+    assert list(ABLATIONS["tenth_of_traces"]([path])) == []
 
 
 def test_without_topology_no_span_has_a_parent_in_another_service(recorded: Path) -> None:
