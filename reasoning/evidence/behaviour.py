@@ -14,7 +14,7 @@ from schema.batches import Int64
 from schema.windows import BehaviourTable
 
 EVENTS_AN_OPERATION = 400
-LEAST_TRIALS = 10.0
+LEAST_TRIALS = 3.0
 DETECTOR = "behaving_differently"
 FAILED = "failed"
 Operation = tuple[int, str, str]

@@ -46,7 +46,7 @@ class Judgements:
 def judge_coins(table: StreamTable, rows: Int64, now: int, *, least: float, worth: Float64, sides: int) -> Judgements:
     """Streams of (shown, trials, ...): does it show more often than before, or (sides 2) more or less often?
 
-    `least`: trials of a baseline. worth: Float64[r], what each baseline counts for at most.
+    `least`: trials before a look, in the baseline and since. worth: Float64[r], what they count for at most.
     """
     found, a = Judgements.unknown(rows.size), table.arrays
     _coins(a.at, a.sums, a.first, a.held, a.baseline, a.last, rows, now, least, worth, sides, found.ratio, found.onset, found.before, found.after, found.count)
@@ -136,20 +136,31 @@ def _coins(
     total, covered, age, ratios = np.empty((AGES.size, sums.shape[2])), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
-        base_shown, base_trials = baseline[row, 0], baseline[row, 1]
-        if base_trials < least or not _is_fresh(at[row], first[row], held[row], now):
+        if not _is_fresh(at[row], first[row], held[row], now):
             continue
         looks = _look_back(at[row], sums[row], first[row], held[row], now, 1, LEAST_SEEN, total, covered, age)
+        known_shown, known_trials = baseline[row, 0], baseline[row, 1]
+        for each in range(held[row]):
+            slot = (first[row] + each) % CAPACITY
+            known_shown += sums[row, slot, 0]
+            known_trials += sums[row, slot, 1]
+        judged, best = 0, -1
         for look in range(looks):
             shown, trials = total[look, 0], total[look, 1]
-            ratios[look] = coin(shown, trials, base_shown, base_trials, worth[place])
+            # If the onset was where the look begins, what is still held of the time before it is as normal as the baseline.
+            base_shown, base_trials = max(known_shown - shown, 0.0), known_trials - trials
+            if base_trials < least:
+                continue
+            ratios[judged] = coin(shown, trials, base_shown, base_trials, worth[place])
             if sides == 1 and shown * base_trials <= base_shown * trials:
-                ratios[look] = min(ratios[look], 0.0)
-        if looks:
-            best = np.argmax(ratios[:looks])
-            ratio[place] = last[row] = _averaged(ratios[:looks])
-            onset[place], before[place] = now - age[best], base_shown / base_trials
-            after[place], count[place] = total[best, 0] / total[best, 1], total[best, 1]
+                ratios[judged] = min(ratios[judged], 0.0)
+            if best < 0 or ratios[judged] > ratios[best]:
+                best = judged
+                onset[place], before[place] = now - age[look], base_shown / base_trials
+                after[place], count[place] = shown / trials, trials
+            judged += 1
+        if judged:
+            ratio[place] = last[row] = _averaged(ratios[:judged])
 
 
 @compiled

@@ -93,6 +93,16 @@ def test_fewer_errors_are_no_symptom_but_a_missing_event_is() -> None:
     assert judge_coins(table, ROW, now, least=30.0, worth=np.full(1, 100.0), sides=2).ratio[0] > 4.0
 
 
+def test_what_is_held_of_the_time_before_an_onset_is_its_reference() -> None:
+    table = StreamTable(2, 10)
+    now = fed(table, steady(20, [0.0, 2.0]) + steady(8, [2.0, 2.0], start=20))
+    assert not table.arrays.baseline[0].any()
+    judged = judge_coins(table, ROW, now, least=10.0, worth=np.full(1, 100.0), sides=2)
+    assert judged.ratio[0] > 8.0
+    assert judged.before[0] < 0.15
+    assert judged.onset[0] < now - 5 * WINDOW
+
+
 def test_a_coin_that_turns_up_now_was_tossed_before_and_never_showed() -> None:
     table = StreamTable(2, 10)
     fed(table, steady(72, [0.0, 20.0]), key="operation")
