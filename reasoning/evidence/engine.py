@@ -15,6 +15,7 @@ from graph.topology import RelationKey
 from reasoning.evidence import relations
 from reasoning.evidence.behaviour import BehaviourStreams
 from reasoning.evidence.coarse import COIN_WIDTH, CoarseShares, coarse_shares, coin_sums, worth_of
+from reasoning.evidence.dependence import Weighed, used_once
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
 from reasoning.evidence.relations import live_attributes
@@ -126,7 +127,7 @@ class EvidenceEngine:
 
     def conclude(self, now: int) -> EvidenceState:
         """All findings as of event time `now`, the end of the last window; asked again, the same."""
-        there = (finding for finding in self._findings(now) if self._was_seen(finding.condition.entity, now - GONE))
+        there = (finding for finding in used_once(self._findings(now), self._graph.service_of) if self._was_seen(finding.condition.entity, now - GONE))
         findings = sorted(self._episodes.date(now, there), key=lambda finding: (str(finding.condition.entity), finding.condition.condition))
         return EvidenceState(now, tuple(findings), self._live(now), dict(self._quiet(now)))
 
@@ -267,7 +268,7 @@ class EvidenceEngine:
                 if own is not None and relations.should_have_carried(self._relations, row, last[row], self._durations, own) >= relations.SURELY_SEEN:
                     yield RelationKey(self._graph.ref(source), relation, self._graph.ref(target)), int(last[row])
 
-    def _findings(self, now: int) -> Iterator[Finding]:
+    def _findings(self, now: int) -> Iterator[Weighed]:
         keys, rows = _all(self._durations)
         yield from self._told(keys, judge_durations(self._durations, rows, now, least=self._settings.least_requests))
         # Where nothing was ever seen to fail, failures may not be recorded at all.
@@ -307,7 +308,7 @@ class EvidenceEngine:
             if relation == "calls" and target in targets:
                 yield source, target
 
-    def _level_findings(self, now: int) -> Iterator[Finding]:
+    def _level_findings(self, now: int) -> Iterator[Weighed]:
         keys, rows = _all(self._coarse_durations)
         above = np.full(rows.size, LEVEL_DETECTORS["above_usual"], np.int64)
         judged = judge_levels(self._coarse_durations, rows, now, above, np.full(rows.size, WANDER_OF_COARSE_LOG))
@@ -331,21 +332,22 @@ class EvidenceEngine:
         known = self._graph.entity(ref)
         return usual if known is None else overridden(self._overrides, ref, known.attributes)[1].get(rule.name, usual)
 
-    def _told(self, keys: list[tuple[int, str]], judged: Judgements, told: list[str] | None = None) -> Iterator[Finding]:
+    def _told(self, keys: list[tuple[int, str]], judged: Judgements, told: list[str] | None = None) -> Iterator[Weighed]:
         for place in np.flatnonzero(np.abs(np.nan_to_num(judged.ratio)) >= LEAST_RATIO).tolist():
             entity, detector = keys[place]
             rule = self._rules.get((self._graph.ref(entity).kind, detector, ""))
             if rule is not None:
                 yield from self._finding(entity, rule, judged, place, told[place] if told else "")
 
-    def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Finding]:
-        ratio = tempered(float(judged.ratio[place]), rule, self._settings)
+    def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Weighed]:
+        raw = float(judged.ratio[place])
+        ratio = tempered(raw, rule, self._settings)
         ref = self._graph.ref(entity)
         if not abs(ratio) >= LEAST_RATIO:
             return
         before, after, count = float(judged.before[place]), float(judged.after[place]), float(judged.count[place])
         words = observed(rule.detector, rule.attribute, before, after, count, event)
-        yield Finding(
+        finding = Finding(
             condition=ConditionRef(ref, rule.name),
             log_likelihood_ratio=ratio,
             onset=int(judged.onset[place] - rule.shows_after * SECOND) if ratio > 0 else None,
@@ -353,6 +355,7 @@ class EvidenceEngine:
             unit=words.unit,
             observed=words.text,
         )
+        yield Weighed(finding, raw, rule.detector)
 
     def _rows(self, table: StreamTable, entities: list[int], detector: str) -> Int64:
         """Streams are kept for what a rule of the entity's kind can use."""
