@@ -77,7 +77,7 @@ def judge_levels(table: StreamTable, rows: Int64, now: int, detector: Int64, flo
 
 
 @compiled
-def _is_fresh(at: Int64, first: int, held: int, now: int) -> bool:
+def is_fresh(at: Int64, first: int, held: int, now: int) -> bool:
     """The newest observation is of the last minutes, or no older than two of the stream's own intervals."""
     if held == 0:
         return False
@@ -136,7 +136,7 @@ def _coins(
     total, covered, age, ratios = np.empty((AGES.size, sums.shape[2])), np.empty(AGES.size, np.int64), np.empty(AGES.size, np.int64), np.empty(AGES.size)
     for place in range(rows.size):
         row = rows[place]
-        if not _is_fresh(at[row], first[row], held[row], now):
+        if not is_fresh(at[row], first[row], held[row], now):
             continue
         looks = _look_back(at[row], sums[row], first[row], held[row], now, 1, LEAST_SEEN, total, covered, age)
         known_shown, known_trials = baseline[row, 0], baseline[row, 1]
@@ -173,7 +173,7 @@ def _means(
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
-        if base < least or not _is_fresh(at[row], first[row], held[row], now):
+        if base < least or not is_fresh(at[row], first[row], held[row], now):
             continue
         usual = baseline[row, 1] / base
         variance = max(baseline[row, 2] / base - usual * usual, 0.0)
@@ -198,7 +198,7 @@ def _durations(
     for place in range(rows.size):
         row = rows[place]
         base = baseline[row, 0]
-        if base < least or not _is_fresh(at[row], first[row], held[row], now):
+        if base < least or not is_fresh(at[row], first[row], held[row], now):
             continue
         usual, usual_log = baseline[row, 1] / base, baseline[row, 3] / base
         variance = max(baseline[row, 2] / base - usual * usual, 0.0)
@@ -243,7 +243,7 @@ def _levels(
     for place in range(rows.size):
         row = rows[place]
         needs_past = detector[place] != NOT_READY and detector[place] != NEAR_LIMIT
-        if (np.isnan(middle[row]) and needs_past) or not _is_fresh(at[row], first[row], held[row], now):
+        if (np.isnan(middle[row]) and needs_past) or not is_fresh(at[row], first[row], held[row], now):
             continue
         looks = _look_back(at[row], sums[row], first[row], held[row], now, 0, -np.inf, total, covered, age)
         for look in range(looks):

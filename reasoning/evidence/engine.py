@@ -18,8 +18,9 @@ from reasoning.evidence.coarse import COIN_WIDTH, CoarseShares, coarse_shares, c
 from reasoning.evidence.dependence import Weighed, used_once
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
+from reasoning.evidence.onsets import HELD_ROWS, average, by_itself, coins_at_onsets, either, judged_at, levels_at_onsets, shared_onset, together
 from reasoning.evidence.relations import live_attributes
-from reasoning.evidence.rules import EvidenceSettings, rules_by_detector, tempered
+from reasoning.evidence.rules import EvidenceSettings, rules_by_detector, tempered, tempered_rows
 from reasoning.evidence.shadows import less_shadows
 from reasoning.evidence.state import EvidenceMemory, EvidenceState
 from reasoning.evidence.streams import SECOND, StreamTable
@@ -60,8 +61,8 @@ class EvidenceEngine:
         self._coins = StreamTable(2, streams)
         self._durations = StreamTable(5, streams)
         self._demand = StreamTable(3, streams)
-        self._coarse_coins = StreamTable(COIN_WIDTH, streams)
-        self._coarse_durations = StreamTable(1, streams, levels=True)
+        self._coarse_coins = StreamTable(COIN_WIDTH, streams, kept=HELD_ROWS)
+        self._coarse_durations = StreamTable(1, streams, levels=True, kept=HELD_ROWS)
         self._levels = StreamTable(1, streams, levels=True)
         self._relations = StreamTable(relations.WIDTH, streams)
         self._tables = {
@@ -271,14 +272,10 @@ class EvidenceEngine:
     def _findings(self, now: int) -> Iterator[Weighed]:
         keys, rows = _all(self._durations)
         yield from self._told(keys, judge_durations(self._durations, rows, now, least=self._settings.least_requests))
-        # Where nothing was ever seen to fail, failures may not be recorded at all.
-        if any(table.arrays.baseline[:, 0].any() or table.arrays.sums[:, :, 0].any() for table in (self._coins, self._coarse_coins)):
-            for table in (self._coins, self._coarse_coins):
-                keys, rows = _all(table)
-                usual = self._settings.coin_worth
-                worth = np.full(rows.size, usual) if table is self._coins else worth_of(table.arrays.baseline[rows], usual)
-                judged = judge_coins(table, rows, now, least=self._settings.least_requests, worth=worth, sides=1)
-                yield from self._told(keys, judged if table is self._coins else self._without_shadows(keys, judged))
+        if self._failures_are_recorded():
+            keys, rows = _all(self._coins)
+            worth = np.full(rows.size, self._settings.coin_worth)
+            yield from self._told(keys, judge_coins(self._coins, rows, now, least=self._settings.least_requests, worth=worth, sides=1))
         keys, rows = _all(self._demand)
         # A pod that nobody reports any more is gone, and what is gone has no demand that could be low.
         there = [place for place, (entity, _) in enumerate(keys) if self._was_seen(self._graph.ref(entity), now - STILL_THERE)]
@@ -286,8 +283,41 @@ class EvidenceEngine:
         for detector, sign in (("busier", 1.0), ("quieter", -1.0)):
             demand = judge_means(self._demand, rows, now, least=self._settings.least_windows, wander=WANDER_OF_DEMAND, sign=sign)
             yield from self._told([(entity, detector) for entity, _ in keys], demand)
+        yield from self._coarse_findings(now)
         yield from self._level_findings(now)
         yield from self._told(*self._behaviour.judge(now))
+
+    def _coarse_findings(self, now: int) -> Iterator[Weighed]:
+        """What began when those who feel it began to feel it counts in full; what began at another time has, mostly, nothing to do with that."""
+        slow, times = _all(self._coarse_durations)
+        fail, places = _all(self._coarse_coins)
+        keys = [*slow, *fail]
+        if not keys:
+            return
+        worth = worth_of(self._coarse_coins.arrays.baseline[places], self._settings.coin_worth)
+        levels = levels_at_onsets(self._coarse_durations, times, now, WANDER_OF_COARSE_LOG)
+        coins = coins_at_onsets(self._coarse_coins, places, now, worth, self._settings.least_requests)
+        if not self._failures_are_recorded():
+            coins.ratio[:] = np.nan
+        found = together(levels, coins)
+        raw = average(found.ratio)
+        self._coarse_durations.arrays.last[times] = np.nan_to_num(raw[: times.size])
+        self._coarse_coins.arrays.last[places] = np.nan_to_num(raw[times.size :])
+        rules = [self._rules.get((self._graph.ref(entity).kind, detector, "")) for entity, detector in keys]
+        onsets = replace(found, ratio=tempered_rows(found.ratio, rules, self._settings))
+        entities = [entity for entity, _ in keys]
+        alone = by_itself(onsets)
+        shared = shared_onset(entities, onsets, alone.ratio, self._calls_of(frozenset(entities)))
+        apart, common = (self._without_shadows(keys, judged_at(onsets, each)) for each in (alone, shared))
+        ratio = either(apart.ratio, common.ratio, shared.felt)
+        for place in np.flatnonzero(np.abs(np.nan_to_num(ratio)) >= LEAST_RATIO).tolist():
+            seen = common if common.ratio[place] > apart.ratio[place] else apart
+            if (rule := rules[place]) is not None:
+                yield self._said(keys[place][0], rule, seen, place, float(ratio[place]), max(float(raw[place]), float(ratio[place])))
+
+    def _failures_are_recorded(self) -> bool:
+        """Where nothing was ever seen to fail, failures may not be recorded at all."""
+        return any(table.arrays.baseline[:, 0].any() or table.arrays.sums[:, :, 0].any() for table in (self._coins, self._coarse_coins))
 
     def _without_shadows(self, keys: list[tuple[int, str]], judged: Judgements) -> Judgements:
         """Coarse judgements, detector by detector; before, after: per request."""
@@ -309,11 +339,6 @@ class EvidenceEngine:
                 yield source, target
 
     def _level_findings(self, now: int) -> Iterator[Weighed]:
-        keys, rows = _all(self._coarse_durations)
-        above = np.full(rows.size, LEVEL_DETECTORS["above_usual"], np.int64)
-        judged = judge_levels(self._coarse_durations, rows, now, above, np.full(rows.size, WANDER_OF_COARSE_LOG))
-        seconds = replace(judged, before=np.exp(judged.before), after=np.exp(judged.after))
-        yield from self._told(keys, self._without_shadows(keys, seconds))
         keys, rows = _all(self._levels)
         rules = [self._level_rule(entity, attribute) for entity, attribute in keys]
         detector = np.array([LEVEL_DETECTORS[rule.detector] if rule else 0 for rule in rules], np.int64)
@@ -342,20 +367,21 @@ class EvidenceEngine:
     def _finding(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, event: str = "") -> Iterator[Weighed]:
         raw = float(judged.ratio[place])
         ratio = tempered(raw, rule, self._settings)
-        ref = self._graph.ref(entity)
-        if not abs(ratio) >= LEAST_RATIO:
-            return
+        if abs(ratio) >= LEAST_RATIO:
+            yield self._said(entity, rule, judged, place, ratio, raw, event)
+
+    def _said(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, ratio: float, raw: float, event: str = "") -> Weighed:
         before, after, count = float(judged.before[place]), float(judged.after[place]), float(judged.count[place])
         words = observed(rule.detector, rule.attribute, before, after, count, event)
         finding = Finding(
-            condition=ConditionRef(ref, rule.name),
+            condition=ConditionRef(self._graph.ref(entity), rule.name),
             log_likelihood_ratio=ratio,
             onset=int(judged.onset[place] - rule.shows_after * SECOND) if ratio > 0 else None,
             amount=words.amount,
             unit=words.unit,
             observed=words.text,
         )
-        yield Weighed(finding, raw, rule.detector)
+        return Weighed(finding, raw, rule.detector)
 
     def _rows(self, table: StreamTable, entities: list[int], detector: str) -> Int64:
         """Streams are kept for what a rule of the entity's kind can use."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
+
 from reasoning.evidence.behaviour import DETECTOR
 from reasoning.evidence.detectors import LEVEL_DETECTORS
+from schema.batches import Float64
 from schema.knowledge import CausalKnowledge, ConditionRule
 
 
@@ -38,8 +42,18 @@ def rules_by_detector(knowledge: CausalKnowledge) -> dict[tuple[str, str, str], 
 
 def tempered(ratio: float, rule: ConditionRule, settings: EvidenceSettings) -> float:
     """No detector proves more than its rates of error allow, and beyond the knee nats are worth less: models of noise are too sure."""
+    slope, weakest, strongest = _bounds(rule, settings)
+    return min(max(min(ratio, settings.knee + slope * (ratio - settings.knee)), weakest), strongest)
+
+
+def tempered_rows(ratios: Float64, rules: Sequence[ConditionRule | None], settings: EvidenceSettings) -> Float64:
+    """As `tempered`, for Float64[r, k] and the rule of each row; nan where unknown, and where there is no rule."""
+    bounds = np.array([_bounds(rule, settings) if rule is not None else (np.nan,) * 3 for rule in rules]).reshape(-1, 3)
+    slope, weakest, strongest = bounds.T[:, :, None]
+    return np.asarray(np.minimum(np.maximum(np.minimum(ratios, settings.knee + slope * (ratios - settings.knee)), weakest), strongest))
+
+
+def _bounds(rule: ConditionRule, settings: EvidenceSettings) -> tuple[float, float, float]:
+    """The slope beyond the knee, and the weakest and the strongest word."""
     slope = settings.behaviour_slope if rule.detector == DETECTOR else settings.slope
-    bent = min(ratio, settings.knee + slope * (ratio - settings.knee))
-    strongest = log((1.0 - rule.false_negative) / rule.false_positive)
-    weakest = log(rule.false_negative / (1.0 - rule.false_positive))
-    return min(max(bent, weakest), strongest)
+    return slope, log(rule.false_negative / (1.0 - rule.false_positive)), log((1.0 - rule.false_negative) / rule.false_positive)

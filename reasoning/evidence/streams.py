@@ -85,12 +85,13 @@ class StreamsState:
 class StreamTable:
     """Streams by key. Bounded by `limit`; streams refused are counted. `levels`: judged by the median of their past, not by sums."""
 
-    def __init__(self, width: int, limit: int, *, levels: bool = False) -> None:
+    def __init__(self, width: int, limit: int, *, levels: bool = False, kept: int = KEPT) -> None:
         self.keys: dict[Hashable, int] = {}
         self.refused = 0
         self._limit = limit
         self._width = width
         self._past = PAST if levels else 0
+        self._kept = kept
         self.arrays = StreamArrays.empty(64, width, self._past)
 
     def __len__(self) -> int:
@@ -113,7 +114,7 @@ class StreamTable:
         """Adds an observation to each of `rows` (rows below 0 are passed over). sums: Float64[r, k]."""
         if rows.size:
             a = self.arrays
-            _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, rows, at, np.array(sums, np.float64))
+            _observe(a.at, a.sums, a.first, a.held, a.baseline, a.past, a.taught, a.middle, a.spread, a.last, self._kept, rows, at, np.array(sums, np.float64))
 
     def newest(self, rows: Int64) -> Float64:
         """The newest observation of each stream, Float64[r, k]; zeros for rows below 0 and for streams without one."""
@@ -168,6 +169,7 @@ def _observe(
     middle: Float64,
     spread: Float64,
     last: Float64,
+    kept: int,
     rows: Int64,
     now: int,
     values: Float64,
@@ -176,7 +178,7 @@ def _observe(
         row = rows[place]
         if row < 0:
             continue
-        while held[row] > 0 and (held[row] == CAPACITY or (held[row] > KEPT and at[row, first[row]] <= now - MEMORY)):
+        while held[row] > 0 and (held[row] == CAPACITY or (held[row] > kept and at[row, first[row]] <= now - MEMORY)):
             slot = first[row]
             weight = normal_weight(last[row])
             if past.shape[1] == 0:
