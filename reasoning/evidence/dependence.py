@@ -15,11 +15,11 @@ READS = {"slower": "durations", "slower_own": "durations", "failing": "failures"
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A finding whose ratio is tempered, the ratio before that, and the detector."""
+    """A finding whose ratio is tempered, the ratio before that, and the detector that read requests one by one; none where only their sums are known."""
 
     finding: Finding
-    raw: float
-    detector: str
+    raw: float = 0.0
+    detector: str = ""
 
 
 def used_once(weighed: Iterable[Weighed], service_of: Callable[[EntityRef], EntityRef | None]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from reasoning.evidence.coarse import COIN_WIDTH, CoarseShares, coarse_shares, c
 from reasoning.evidence.dependence import Weighed, used_once
 from reasoning.evidence.detectors import LEVEL_DETECTORS, Judgements, judge_coins, judge_durations, judge_levels, judge_means
 from reasoning.evidence.episodes import Episodes
-from reasoning.evidence.onsets import HELD_ROWS, average, by_itself, coins_at_onsets, either, judged_at, levels_at_onsets, shared_onset, together
+from reasoning.evidence.onsets import HELD_ROWS, by_itself, coins_at_onsets, either, judged_at, levels_at_onsets, shared_onset, together
 from reasoning.evidence.relations import live_attributes
 from reasoning.evidence.rules import EvidenceSettings, rules_by_detector, tempered, tempered_rows
 from reasoning.evidence.shadows import less_shadows
@@ -299,21 +299,21 @@ class EvidenceEngine:
         coins = coins_at_onsets(self._coarse_coins, places, now, worth, self._settings.least_requests)
         if not self._failures_are_recorded():
             coins.ratio[:] = np.nan
-        found = together(levels, coins)
-        raw = average(found.ratio)
-        self._coarse_durations.arrays.last[times] = np.nan_to_num(raw[: times.size])
-        self._coarse_coins.arrays.last[places] = np.nan_to_num(raw[times.size :])
+        raw = together(levels, coins)
+        alone = by_itself(raw)
+        self._coarse_durations.arrays.last[times] = np.nan_to_num(alone.ratio[: times.size])
+        self._coarse_coins.arrays.last[places] = np.nan_to_num(alone.ratio[times.size :])
         rules = [self._rules.get((self._graph.ref(entity).kind, detector, "")) for entity, detector in keys]
-        onsets = replace(found, ratio=tempered_rows(found.ratio, rules, self._settings))
         entities = [entity for entity, _ in keys]
-        alone = by_itself(onsets)
+        onsets = replace(raw, ratio=tempered_rows(raw.ratio, rules, self._settings))
+        alone = replace(alone, ratio=tempered_rows(alone.ratio[:, None], rules, self._settings)[:, 0])
         shared = shared_onset(entities, onsets, alone.ratio, self._calls_of(frozenset(entities)))
         apart, common = (self._without_shadows(keys, judged_at(onsets, each)) for each in (alone, shared))
         ratio = either(apart.ratio, common.ratio, shared.felt)
         for place in np.flatnonzero(np.abs(np.nan_to_num(ratio)) >= LEAST_RATIO).tolist():
             seen = common if common.ratio[place] > apart.ratio[place] else apart
             if (rule := rules[place]) is not None:
-                yield self._said(keys[place][0], rule, seen, place, float(ratio[place]), max(float(raw[place]), float(ratio[place])))
+                yield Weighed(self._said(keys[place][0], rule, seen, place, float(ratio[place])))
 
     def _failures_are_recorded(self) -> bool:
         """Where nothing was ever seen to fail, failures may not be recorded at all."""
@@ -368,12 +368,12 @@ class EvidenceEngine:
         raw = float(judged.ratio[place])
         ratio = tempered(raw, rule, self._settings)
         if abs(ratio) >= LEAST_RATIO:
-            yield self._said(entity, rule, judged, place, ratio, raw, event)
+            yield Weighed(self._said(entity, rule, judged, place, ratio, event), raw, rule.detector)
 
-    def _said(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, ratio: float, raw: float, event: str = "") -> Weighed:
+    def _said(self, entity: int, rule: ConditionRule, judged: Judgements, place: int, ratio: float, event: str = "") -> Finding:
         before, after, count = float(judged.before[place]), float(judged.after[place]), float(judged.count[place])
         words = observed(rule.detector, rule.attribute, before, after, count, event)
-        finding = Finding(
+        return Finding(
             condition=ConditionRef(self._graph.ref(entity), rule.name),
             log_likelihood_ratio=ratio,
             onset=int(judged.onset[place] - rule.shows_after * SECOND) if ratio > 0 else None,
@@ -381,7 +381,6 @@ class EvidenceEngine:
             unit=words.unit,
             observed=words.text,
         )
-        return Weighed(finding, raw, rule.detector)
 
     def _rows(self, table: StreamTable, entities: list[int], detector: str) -> Int64:
         """Streams are kept for what a rule of the entity's kind can use."""
