@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from urllib.parse import unquote, urlsplit
 
 from graph.store import StoreUnavailableError
@@ -52,3 +53,11 @@ def parse_neo4j(url: str, user: str = "", password: str = "", authority: Path | 
         password=unquote(parts.password or "") or password,
         authority=authority,
     )
+
+
+def refused_certificate(trouble: BaseException) -> SSLCertVerificationError | None:
+    """What was wrong with the server's certificate, where that is why the driver failed; the driver tells it in a cause of a cause."""
+    reason: BaseException | None = trouble
+    while reason is not None and not isinstance(reason, SSLCertVerificationError):
+        reason = reason.__cause__
+    return reason

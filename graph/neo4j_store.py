@@ -16,7 +16,7 @@ from graph import neo4j_reads as reads
 from graph import neo4j_statements as cypher
 from graph import neo4j_writes as writes
 from graph.attributes import EntityAttributes, RelationDependencies
-from graph.neo4j_address import Neo4jAddress
+from graph.neo4j_address import Neo4jAddress, refused_certificate
 from graph.neo4j_rows import Row
 from graph.neo4j_touch import touch
 from graph.neo4j_writes import Transaction, rows_of
@@ -213,9 +213,23 @@ class Neo4jGraphStore:
             error = StoreAwayError if code.endswith("DatabaseUnavailable") else StoreUnavailableError
             raise error(f"Neo4j at {self._address} refuses: {refused.message} ({code}).") from refused
         except (ServiceUnavailable, SessionExpired) as away:
-            raise StoreAwayError(f"Neo4j at {self._address} can't be reached ({_first_line(away)}): check that it runs, and --store.") from away
+            raise _unreachable(self._address, away) from away
         except DriverError as trouble:
             raise StoreUnavailableError(f"Neo4j at {self._address} does not work ({_first_line(trouble)}): check that it runs, and --store.") from trouble
+
+
+def _unreachable(address: Neo4jAddress, away: Exception) -> StoreUnavailableError:
+    if (refused := refused_certificate(away)) is not None:
+        return StoreUnavailableError(
+            f"The certificate of Neo4j at {address} is not trusted ({refused.verify_message.rstrip('.')}): name the file with its authority's "
+            "certificate in WHENCE_STORE_CA, and the host as the certificate does."
+        )
+    if address.authority is None and "+" not in address.uri.partition("://")[0] and "handshake" in str(away):
+        return StoreAwayError(
+            f"Neo4j at {address} ends a connection that is not encrypted: use bolt+s:// or neo4j+s:// if it wants encryption, "
+            "or check that a Neo4j listens there."
+        )
+    return StoreAwayError(f"Neo4j at {address} can't be reached ({_first_line(away)}): check that it runs, and --store.")
 
 
 def _driver(address: Neo4jAddress, retry_seconds: float) -> AsyncDriver:

@@ -42,7 +42,7 @@ def neo4j_for_tests(home: Path) -> Iterator[Neo4jServer]:
     """One server, ended afterwards unless it was there before. Without any, the test is skipped; in CI it fails."""
     if url := os.environ.get("NEO4J_URI"):
         yield Neo4jServer(parse_neo4j(url, os.environ.get("NEO4J_USER", ""), os.environ.get("NEO4J_PASSWORD", "")))
-    elif shutil.which("mvn") and shutil.which("java"):
+    elif launches_here():
         try:
             yield Neo4jServer(launch(home), home)
         finally:
@@ -54,6 +54,11 @@ def neo4j_for_tests(home: Path) -> Iterator[Neo4jServer]:
         pytest.fail(HOW)
     else:
         pytest.skip(HOW)
+
+
+def launches_here() -> bool:
+    """Whether the launcher finds what it needs."""
+    return bool(shutil.which("mvn") and shutil.which("java"))
 
 
 def launch(home: Path, *options: str) -> Neo4jAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,9 +70,9 @@ class Bolt:
 
 
 @contextmanager
-def logged_in(port: int, user: str, password: str) -> Iterator[Bolt]:
+def logged_in(port: int, user: str, password: str, *, encrypted: bool = False) -> Iterator[Bolt]:
     """A conversation with the server on loopback. Raises BoltError, OSError."""
-    with socket.create_connection(("127.0.0.1", port), SECONDS) as conversation:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as plain, _trusting(plain) if encrypted else plain as conversation:
         conversation.sendall(PREAMBLE)
         bolt = Bolt(conversation)
         if bolt._exactly(4) != bytes.fromhex("00000404"):  # noqa: SLF001  # the handshake is no message
@@ -79,6 +80,14 @@ def logged_in(port: int, user: str, password: str) -> Iterator[Bolt]:
         bolt.greet(user, password)
         yield bolt
         bolt._send(GOODBYE)  # noqa: SLF001
+
+
+def _trusting(conversation: socket.socket) -> ssl.SSLSocket:
+    """Encrypted, whatever the certificate: it is this machine's own server."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(conversation)
 
 
 def _packed(value: object) -> bytes:

@@ -30,6 +30,7 @@ DEFAULT = "5.26"
 USER = "neo4j"
 FIRST_PASSWORD = "neo4j"  # noqa: S105  # what a server that was never started knows, and wants changed
 USUAL_PORT = 7687
+ENCRYPTED_ONLY = "server.bolt.tls_level=REQUIRED"  # a --conf
 STOP_SECONDS = 30
 
 
@@ -106,7 +107,7 @@ def report(state: dict[str, Any], *, as_json: bool) -> None:
 def status(home: Path, *, as_json: bool) -> int:
     """Says whether the server runs and takes work."""
     state = running(home)
-    works = state is not None and takes_work(state["port"], state["password"])
+    works = state is not None and takes_work(state["port"], state["password"], encrypted=state["uri"].startswith("bolt+ssc"))
     if as_json:
         sys.stdout.write(json.dumps({"running": state is not None, "works": works, **(state or {})}) + "\n")
     elif state is None:
@@ -155,10 +156,11 @@ def start(home: Path, version: str, told: argparse.Namespace) -> dict[str, Any]:
     if told.port and not is_free(told.port):
         fail(f"port {told.port} is taken: choose another, or leave --port away.")
     arguments_file = configure(home, version, jars, told, port)
+    encrypted = ENCRYPTED_ONLY in told.conf
     process = launch(home, version, [java, *flags(told.heap, java_version), *told.java, f"@{arguments_file}"])
     try:
         wait_until_started(process, home, told.timeout)
-        password = settle_password(home, port, told.password)
+        password = settle_password(home, port, told.password, encrypted=encrypted)
     except PortTakenError:
         if told.port:
             fail(f"port {told.port} was taken while the server started: choose another, or leave --port away.")
@@ -170,8 +172,8 @@ def start(home: Path, version: str, told: argparse.Namespace) -> dict[str, Any]:
         raise
     ready_at = time.monotonic()
     state = {
-        "pid": process.pid, "began": began(process.pid), "version": version, "java": java_version, "port": port, "uri": f"bolt://127.0.0.1:{port}", "user": USER,
-        "password": password, "home": str(home), "log": str(home / "logs" / "neo4j.log"),
+        "pid": process.pid, "began": began(process.pid), "version": version, "java": java_version, "port": port,
+        "uri": f"{'bolt+ssc' if encrypted else 'bolt'}://127.0.0.1:{port}", "user": USER, "password": password, "home": str(home), "log": str(home / "logs" / "neo4j.log"),
         "seconds": {"jars": round(resolved_at - began_at, 2), "server": round(ready_at - resolved_at, 2)},
     }  # fmt: skip
     write_private(home / "state.json", json.dumps(state))
@@ -199,10 +201,10 @@ def began(pid: int) -> str | None:
     return None if not found or found[0].startswith("Z") else found[1].strip()
 
 
-def takes_work(port: int, password: str) -> bool:
+def takes_work(port: int, password: str, *, encrypted: bool) -> bool:
     """Whether the server lets its user in and answers a query."""
     try:
-        with logged_in(port, USER, password) as bolt:
+        with logged_in(port, USER, password, encrypted=encrypted) as bolt:
             bolt.run("RETURN 1")
     except (BoltError, OSError):
         return False
@@ -305,16 +307,16 @@ def wait_until_started(process: subprocess.Popen[bytes], home: Path, seconds: fl
         time.sleep(0.1)
 
 
-def settle_password(home: Path, port: int, wanted: str | None) -> str:
+def settle_password(home: Path, port: int, wanted: str | None, *, encrypted: bool) -> str:
     """Makes the wanted password the server's, and sees that it takes work with it. The password is kept in the home."""
     kept = home / "password"
     known = kept.read_text() if kept.exists() else FIRST_PASSWORD
     password = wanted or (known if kept.exists() else secrets.token_urlsafe(12))
     try:
         if password != known:
-            with logged_in(port, USER, known) as bolt:
+            with logged_in(port, USER, known, encrypted=encrypted) as bolt:
                 bolt.run("ALTER CURRENT USER SET PASSWORD FROM $known TO $password", {"known": known, "password": password}, "system")
-        with logged_in(port, USER, password) as bolt:
+        with logged_in(port, USER, password, encrypted=encrypted) as bolt:
             bolt.run("RETURN 1")
     except BoltError as refused:
         if "Unavailable" in refused.code or "ReadOnly" in refused.code:  # as one that was killed may be, before it has recovered

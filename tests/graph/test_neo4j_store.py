@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
-from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
+from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, AsyncSession
 from neo4j.exceptions import Neo4jError
 
 from graph import neo4j_reads as reads
@@ -101,6 +102,18 @@ async def test_what_another_writer_deleted_meanwhile_is_to_be_repeated_and_a_wro
             raise Neo4jError._hydrate_neo4j(code=code, message="Unable to load RELATIONSHIP 4:7.")
     assert type(told.value) is StoreUnavailableError or code != OVERTAKEN
     await store.close()
+
+
+class OldServer:
+    """Answers the first question that a store asks, which is for the version."""
+
+    async def execute_read(self, _: object) -> str:
+        return "5.25.1"
+
+
+async def test_a_server_that_is_too_old_is_refused_before_anything_else_is_asked() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"The server is Neo4j 5\.25\.1, and Whence needs 5\.26 or later: upgrade it\."):
+        await ensure(cast(AsyncSession, OldServer()))
 
 
 @pytest_asyncio.fixture
