@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from graph.attributes import Dependency, EntityAttributes, Quantity, RelationDependencies
-from graph.checking import check
+from graph.attributes import RelationDependencies
 from graph.memory_store import MemoryGraphStore
-from graph.neo4j_store import Neo4jGraphStore
-from graph.sqlite_store import SqliteGraphStore
 from graph.store import GraphStore, StoreError
 from graph.topology import Direction, Entity, Relation, RelationKey, StructureEvent
 from graph.walks import difference
 from schema.identity import EntityRef
 from schema.verdicts import ConditionRef, DefectRef, Effect, EntityChange, Evidence, Finding, Incident, IncidentState
 from schema.windows import ChangeKind
-from tests.neo4j_server import Neo4jServer, empty
-
-MS = 1_000_000  # stores may keep times to the millisecond
-CART, CHECKOUT, ORDERS = (
-    EntityRef("service", "c", "shop", "cart"),
-    EntityRef("service", "c", "shop", "checkout"),
-    EntityRef("database", "c", "shop", "orders"),
+from tests.graph.stored_shop import (
+    CALLS,
+    CART,
+    CART_HAS,
+    CHECKOUT,
+    CHECKOUT_HAS,
+    ERRORS,
+    LATENCY,
+    MS,
+    ORDERS,
+    OVER_CALLS,
+    QUERIES,
+    SHOP,
+    SLOW_WAITS,
+    attributes,
+    entity,
+    fill,
+    problems,
+    relation,
 )
-SHOP = EntityRef("service", "c", "shop", "shop")
-CALLS = RelationKey(CHECKOUT, "calls", CART)
-QUERIES = RelationKey(CART, "queries", ORDERS)
-
-
-def entity(ref: EntityRef, seen: int, **attributes: str) -> Entity:
-    return Entity(ref, attributes, ("test",), seen * MS, seen * MS)
-
-
-def relation(key: RelationKey, seen: int) -> Relation:
-    return Relation(key, ("test",), 0.9, seen * MS, seen * MS, None)
-
-
-@pytest_asyncio.fixture(params=["memory", "sqlite", pytest.param("neo4j", marks=pytest.mark.slow)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GraphStore]:
-    opened: GraphStore = MemoryGraphStore() if request.param == "memory" else SqliteGraphStore(tmp_path / "whence.db")
-    if request.param == "neo4j":
-        server: Neo4jServer = request.getfixturevalue("neo4j_server")
-        await empty(server.address)
-        opened = Neo4jGraphStore(server.address)
-    await opened.ensure_schema()
-    yield opened
-    await opened.close()
-
-
-async def fill(store: GraphStore) -> None:
-    await store.upsert_entities([entity(CART, 10), entity(CHECKOUT, 10), entity(ORDERS, 20)])
-    await store.upsert_relations([relation(CALLS, 10), relation(QUERIES, 20)])
 
 
 async def test_what_was_written_is_read_back(store: GraphStore) -> None:
@@ -334,88 +313,3 @@ async def test_neighbours_of_the_past_are_those_of_then(store: GraphStore) -> No
     assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2)).entities} == {CART, CHECKOUT}
     assert {each.ref for each in (await store.neighbours(CHECKOUT, depth=2, at=15 * MS)).entities} == {CART, CHECKOUT}
     assert (await store.neighbours(CHECKOUT, at=5 * MS)).entities == ()
-
-
-LATENCY, ERRORS, HIDDEN = (
-    Quantity("latency", "s", measured=True, conditions=("latency_high", "latency_low")),
-    Quantity("error_ratio", "1", measured=True, conditions=("errors_high",)),
-    Quantity("work_slow", "", measured=False, conditions=("work_slow",)),
-)
-LATE_FAILS = Dependency("error_ratio", "latency", 0.3, ("latency_high -> errors_high",))
-SLOW_WAITS = Dependency("latency", "latency", 0.35, ("latency_high -> latency_high: 0.98 * share_of_latency_excess",))
-FAILS_WAIT = Dependency("error_ratio", "latency", 0.05, ("latency_high -> errors_high",))
-
-
-def attributes(ref: EntityRef, *quantities: Quantity, inside: tuple[Dependency, ...] = ()) -> EntityAttributes:
-    return EntityAttributes(ref, tuple(sorted(quantities)), inside)
-
-
-CART_HAS = attributes(CART, LATENCY, ERRORS, inside=(LATE_FAILS,))
-CHECKOUT_HAS, ORDERS_HAS = attributes(CHECKOUT, LATENCY, ERRORS, HIDDEN), attributes(ORDERS, LATENCY)
-OVER_CALLS = RelationDependencies(CALLS, (FAILS_WAIT, SLOW_WAITS), (Dependency("error_ratio", "work_slow", 0.9, ()),))
-OVER_QUERIES = RelationDependencies(QUERIES, (SLOW_WAITS,), ())
-
-
-async def attributed(store: GraphStore) -> None:
-    await fill(store)
-    await store.save_attributes([CART_HAS, CHECKOUT_HAS, ORDERS_HAS], [OVER_CALLS, OVER_QUERIES])
-
-
-async def problems(store: GraphStore) -> list[str]:
-    return list((await check(store.records())).problems)
-
-
-async def test_attributes_are_kept_of_what_is_present_and_told_with_what_depends_on_what(store: GraphStore) -> None:
-    await attributed(store)
-    nobody = EntityRef("service", "c", "shop", "nobody")
-    await store.save_attributes([attributes(nobody, LATENCY)], [RelationDependencies(RelationKey(CART, "calls", nobody), (SLOW_WAITS,), ())])
-    assert list(await store.attributes([CHECKOUT, ORDERS, nobody])) == [ORDERS_HAS, CHECKOUT_HAS, OVER_CALLS]
-    assert list(await store.attributes([CART])) == [CART_HAS, OVER_QUERIES]
-    assert await problems(store) == []
-
-
-async def test_attributes_go_with_their_entity_and_dependencies_with_their_relation(store: GraphStore) -> None:
-    await attributed(store)
-    await store.expire([], [QUERIES], 30 * MS)
-    assert list(await store.attributes([CART, ORDERS])) == [ORDERS_HAS, CART_HAS]
-    await store.expire([CART], [], 30 * MS)
-    assert list(await store.attributes([CART, CHECKOUT, ORDERS])) == [ORDERS_HAS, CHECKOUT_HAS]
-    await store.upsert_entities([entity(CART, 40)])
-    await store.upsert_relations([relation(CALLS, 40)])
-    assert list(await store.attributes([CART, CHECKOUT])) == [CHECKOUT_HAS]
-    await store.save_attributes([CART_HAS], [OVER_CALLS])
-    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, OVER_CALLS]
-    assert await problems(store) == []
-
-
-async def test_other_attributes_of_an_entity_take_the_dependencies_along_and_the_same_leave_them(store: GraphStore) -> None:
-    await attributed(store)
-    await store.save_attributes([CART_HAS, CHECKOUT_HAS])
-    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, OVER_QUERIES, OVER_CALLS]
-    await store.save_attributes([attributes(CART, LATENCY)])
-    assert list(await store.attributes([CART, CHECKOUT])) == [attributes(CART, LATENCY), CHECKOUT_HAS]
-    await store.save_attributes([], [OVER_CALLS])  # what reads of attributes that an end does not have is left out
-    assert list(await store.attributes([CHECKOUT])) == [CHECKOUT_HAS, RelationDependencies(CALLS, OVER_CALLS.of_source, ())]
-    await store.save_attributes([], [RelationDependencies(CALLS, (SLOW_WAITS,), ())])
-    assert list(await store.attributes([CHECKOUT])) == [CHECKOUT_HAS, RelationDependencies(CALLS, (SLOW_WAITS,), ())]
-    await store.save_attributes([attributes(CART)])
-    assert list(await store.attributes([CART, CHECKOUT])) == [CHECKOUT_HAS]
-    assert await problems(store) == []
-
-
-async def test_relations_of_one_kind_both_ways_keep_their_dependencies_apart(store: GraphStore) -> None:
-    await fill(store)
-    back = RelationKey(CART, "calls", CHECKOUT)
-    await store.upsert_relations([relation(back, 10)])
-    both = [RelationDependencies(CALLS, (SLOW_WAITS,), ()), RelationDependencies(back, (FAILS_WAIT,), (SLOW_WAITS,))]
-    await store.save_attributes([CART_HAS, CHECKOUT_HAS], both)
-    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, both[1], both[0]]
-    await store.expire([], [back], 20 * MS)
-    assert list(await store.attributes([CART, CHECKOUT])) == [CART_HAS, CHECKOUT_HAS, both[0]]
-
-
-async def test_attributes_are_no_neighbours(store: GraphStore) -> None:
-    await fill(store)
-    before = [await store.neighbours(CHECKOUT, depth=2, at=at) for at in (None, 25 * MS)], await store.changes(0), await store.snapshot()
-    await store.save_attributes([CART_HAS, CHECKOUT_HAS, ORDERS_HAS], [OVER_CALLS, OVER_QUERIES])
-    assert ([await store.neighbours(CHECKOUT, depth=2, at=at) for at in (None, 25 * MS)], await store.changes(0), await store.snapshot()) == before
