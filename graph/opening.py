@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from ssl import create_default_context
 
 from graph.memory_store import MemoryGraphStore
 from graph.neo4j_address import is_neo4j, parse_neo4j
@@ -23,6 +24,18 @@ def open_store(url: str, data_directory: Path, user: str = "", password: str = "
     if url == "memory":
         return MemoryGraphStore()
     if is_neo4j(url):
-        return Neo4jGraphStore(parse_neo4j(url, user, password, authority))
+        address = parse_neo4j(url, user, password, authority)
+        if authority is not None:
+            _check(authority)
+        return Neo4jGraphStore(address)
     shown = f"{url.partition('://')[0]}://…" if "://" in url else repr(url)  # there may be a password in it
     raise StoreUnavailableError(f"No store answers to {shown}: use sqlite, sqlite:///path/to/file, memory, or neo4j://HOST:PORT (bolt://, +s, +ssc).")
+
+
+def _check(authority: Path) -> None:
+    try:
+        create_default_context(cafile=authority)
+    except OSError as trouble:
+        raise StoreUnavailableError(
+            f"{authority} holds no certificates that can be read ({trouble.strerror or trouble}): name a PEM file in WHENCE_STORE_CA."
+        ) from None

@@ -65,6 +65,14 @@ def test_an_own_authority_and_trusting_anybody_exclude_each_other() -> None:
         parse_neo4j("neo4j+ssc://h", authority=Path("ca.pem"))
 
 
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_an_authority_without_certificates_is_told_before_anything_connects(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "ca.pem").write_text(text)
+    with pytest.raises(StoreUnavailableError, match=r"ca\.pem holds no certificates .* WHENCE_STORE_CA"):
+        open_store("neo4j+s://h", tmp_path, authority=tmp_path / "ca.pem")
+
+
 def test_the_url_chooses_the_store(tmp_path: Path) -> None:
     assert isinstance(open_store("neo4j://h", tmp_path), Neo4jGraphStore)
     assert isinstance(open_store("sqlite", tmp_path), SqliteGraphStore)
